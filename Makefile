@@ -1,0 +1,39 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv fmt lint type unit prepare lab-test test docs bench demo demo-down
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.done ## Make the virtual environment
+
+$(VENV)/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+fmt: venv ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: venv ## Check style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: venv ## Check types
+	$(BIN)/mypy
+
+unit: venv ## Tests that need no host
+	$(BIN)/pytest tests/unit -n 2 -q
+
+prepare: venv ## Build the lab: Docker engine, host images, Ollama, Open WebUI
+	$(BIN)/python -m tests.lab prepare
+
+lab-test: prepare ## Tests on real hosts
+	$(BIN)/pytest tests/lab -n 2 --dist loadfile -q
+
+test: lint type unit lab-test ## Everything
