@@ -29,7 +29,7 @@ class HostView:
         vars: the host's own variables (Ansible's layer).
         render: `render("ollama/ollama.service.j2", **variables)` -> text, from the fleet's templates first.
         find: a local file by a name relative to the inventory or the template folders; None when there is none.
-        peers: `peers("inference")` -> the hosts of a group, or the one host of that name, without this host's own facts.
+        peers: `peers("inference")` -> the hosts of a group, or the one host of that name.
         artifacts: the directory of the control machine with files for sites without internet, or None.
     """
 

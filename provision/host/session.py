@@ -42,15 +42,26 @@ class Session(Protocol):
     requests: int
 
     def run(
-        self, script: str, *, timeout: float = 60.0, secrets: Mapping[str, str] | None = None, limit: int = 8 << 20
+        self,
+        script: str,
+        *,
+        timeout: float = 60.0,
+        secrets: Mapping[str, str] | None = None,
+        limit: int = 8 << 20,
     ) -> Answer:
         """Run a POSIX sh script as root with no stdin; at most `limit` bytes of each output come back.
 
         `secrets` are exported to the script as variables and stand in no file that outlives it and in no argv.
         """
 
-    def upload(self, path: str, content: bytes | Path, *, sha256: str | None = None,
-               progress: Callable[[int, int], None] | None = None) -> None:
+    def upload(
+        self,
+        path: str,
+        content: bytes | Path,
+        *,
+        sha256: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         """Write bytes or a local file to `path` (0600, root), compare its digest on the host.
 
         Raises:
