@@ -41,7 +41,8 @@ class Identity:
     """What stays the same between runs: all that `declare()` may see.
 
     `arch` is `amd64`, `arm64` or what uname says. `groups` maps group names to numbers (`render`, `video`).
-    `nvidia_driver` is the loaded kernel module's version or "". `marks` holds `jetson`, `dgx`, `wsl`, `container`, `ostree`, `nixos`.
+    `nvidia_driver` is the loaded kernel module's version or "".
+    `marks` holds `jetson`, `dgx`, `wsl`, `container`, `ostree`, `nixos`.
     """
 
     hostname: str

@@ -1,4 +1,4 @@
-"""What the rest of the program knows of a host that it reached: run a script as root, upload, run a job, reach Docker."""
+"""What the rest of the program knows of a host that it reached: run as root, upload, run a job, reach Docker."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ class Job:
     Args:
         name: `[a-z0-9-]+`, the unit becomes `provision-<name>`.
         script: POSIX sh.
-        progress: turns new complete lines of the job's log into `Progress` or None; it raises `ValueError(message)` when
+        progress: turns each complete line of the log into `Progress` or None; it raises `ValueError(message)` when
             a line says that the work failed (an error inside HTTP 200).
         stall: seconds without new output after which the job is ended and `retries` more attempts are made.
         secrets: name -> value, exported to the script from a 0600 file.
