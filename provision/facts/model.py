@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class OS:
-    """From os-release. `family` is `debian`, `redhat`, `suse`, `arch` or the id itself when unknown."""
+    """From os-release. `family` is `debian`, `redhat`, `suse`, `arch` or the id itself when unknown.
+
+    `codename` is the one that apt repositories know, "" where there is none: Mint 22 says `noble`, Kali nothing.
+    `platform` and `variant` are PLATFORM_ID (`platform:el9`) and VARIANT_ID (`coreos`).
+    """
 
     id: str
     version: str
@@ -18,13 +22,22 @@ class OS:
     name: str
     family: str
     like: tuple[str, ...] = ()
+    platform: str = ""
+    variant: str = ""
+
+    @property
+    def major(self) -> str:
+        """The version before its first dot: `24` of `24.04`, "" when there is no version."""
+        return self.version.partition(".")[0]
 
 
 @dataclass(frozen=True)
 class GPU:
     """One display or accelerator device on the PCI bus. `vendor` is `nvidia`, `amd`, `intel` or the hex id.
 
-    `device` is the PCI device id in hex, `driver` the bound kernel driver or "".
+    `device` is the PCI device id in hex without `0x`, `driver` the bound kernel driver or "", `memory` bytes or 0 when
+    unknown (unified memory). `target` is what code is compiled for: `8.6` (NVIDIA compute capability), `gfx1100` (AMD).
+    A Jetson's GPU, which is not on the bus, has the slot `soc`.
     """
 
     slot: str
@@ -34,15 +47,20 @@ class GPU:
     name: str = ""
     memory: int = 0
     uuid: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
 class Identity:
     """What stays the same between runs: all that `declare()` may see.
 
-    `arch` is `amd64`, `arm64` or what uname says. `groups` maps group names to numbers (`render`, `video`).
-    `nvidia_driver` is the loaded kernel module's version or "".
-    `marks` holds `jetson`, `dgx`, `wsl`, `container`, `ostree`, `nixos`.
+    `arch` is `amd64`, `arm64` or what dpkg or uname says; it is the userland's, not the kernel's.
+    `virtualization` is `none`, `docker`, `lxc`, `kvm`, `vmware`, ..., or `vm` when the kind is not known.
+    `groups` maps group names to numbers (`render`, `video`, `docker`, `ollama`).
+    `nvidia_driver` is the loaded kernel module's version or "", `nvidia_open` says that it is the open flavour,
+    `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
+    `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
+    `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
     """
 
     hostname: str
@@ -63,9 +81,12 @@ class Identity:
     groups: Mapping[str, int] = field(default_factory=dict)
     machine_id: str = ""
     address: str = ""
+    nvidia_open: bool = False
+    jetson: str = ""
+    model: str = ""
 
     def has_gpu(self, vendor: str) -> bool:
-        """Whether a PCI device of that vendor is there, with or without a driver."""
+        """Whether a device of that vendor is there, with or without a driver."""
         return any(gpu.vendor == vendor for gpu in self.gpus)
 
     @property
@@ -76,7 +97,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class FileSystem:
-    """Where a path lives: sizes in bytes."""
+    """Where a path lives: sizes in bytes. The path itself need not exist yet."""
 
     path: str
     mount: str
@@ -96,15 +117,31 @@ class Listener:
 
 @dataclass(frozen=True)
 class Ollama:
-    """An `ollama` binary found on the host, and the version it says (without a server)."""
+    """An `ollama` binary found on the host, and the version it says (without a server). `real` is behind its links."""
 
     path: str
     version: str = ""
+    real: str = ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a GPU does now: bytes in use, per cent, degrees Celsius; None where the driver does not say."""
+
+    slot: str
+    memory_used: int | None = None
+    utilization: int | None = None
+    temperature: int | None = None
 
 
 @dataclass(frozen=True)
 class Readings:
-    """How the host is now. Bytes, seconds, counts."""
+    """How the host is now. Bytes, seconds, counts.
+
+    `docker` is the version of the command line tool, `docker_running` whether the engine has a process.
+    `selinux` is `enforcing`, `permissive` or ""; `firewall` is `ufw`, `firewalld`, `nftables` or "";
+    `secure_boot` is `on`, `off` or "" (no UEFI).
+    """
 
     memory_available: int = 0
     load: float = 0.0
@@ -119,6 +156,8 @@ class Readings:
     firewall: str = ""
     secure_boot: str = ""
     reboot_required: bool = False
+    docker_running: bool = False
+    gpus: tuple[Load, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""Which hosts can be served. Asked before anything on a host is touched."""
+
+from collections.abc import Callable
+
+from provision.facts.model import Identity
+
+_SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04", "26.04")}
+_NAMES = "Debian 12 and 13, Ubuntu 22.04, 24.04 and 26.04"
+_IMMUTABLE = (
+    "coreos",
+    "silverblue",
+    "kinoite",
+    "sericea",
+    "onyx",
+    "iot",
+    "atomic",
+    "opensuse-microos",
+    "sle-micro",
+    "sl-micro",
+)
+_32_BIT = ("i386", "i686", "armhf", "armel", "armv6l", "armv7l")
+
+
+def refusal(identity: Identity) -> str | None:
+    """Why this host cannot be served and the nearest way out, as one line; None when it can."""
+    return next((said for check in _CHECKS if (said := check(identity))), None)
+
+
+def _declarative(identity: Identity) -> str | None:
+    if "nixos" in identity.marks or identity.os.id == "nixos":
+        return "NixOS is configured by its own modules; use services.ollama and services.open-webui there"
+    return None
+
+
+def _musl(identity: Identity) -> str | None:
+    if identity.marks & {"alpine", "musl"} or identity.os.id == "alpine":
+        return f"{identity.os.name} uses musl, Ollama needs glibc; run Ollama's container image there, or use {_NAMES}"
+    return None
+
+
+def _immutable(identity: Identity) -> str | None:
+    os = identity.os
+    if "ostree" in identity.marks or os.variant in _IMMUTABLE or os.id in _IMMUTABLE:
+        return (
+            f"{os.name} has a read-only base system (ostree or transactional); use its family's ordinary server edition"
+        )
+    return None
+
+
+def _wsl1(identity: Identity) -> str | None:
+    if "wsl1" in identity.marks:
+        return "WSL 1 has no Linux kernel; convert it: wsl --set-version <distribution> 2"
+    return None
+
+
+def _narrow(identity: Identity) -> str | None:
+    arch = identity.arch
+    if arch in _32_BIT:
+        return f"its userland is 32-bit ({arch}), Ollama exists for amd64 and arm64 only; install the 64-bit edition"
+    if arch not in ("amd64", "arm64"):
+        return f"its architecture is {arch or 'not known'}, Ollama exists for amd64 and arm64 only"
+    return None
+
+
+def _no_systemd(identity: Identity) -> str | None:
+    if identity.init == "systemd":
+        return None
+    if "wsl" in identity.marks:
+        return "WSL runs without systemd; put [boot] systemd=true into /etc/wsl.conf, then wsl --shutdown"
+    if "container" in identity.marks:
+        return "a container without systemd; use one that has it as PID 1, or a virtual machine"
+    return f"its init is {identity.init or 'not known'}, services are run by systemd here; use {_NAMES}"
+
+
+def _unknown(identity: Identity) -> str | None:
+    os = identity.os
+    if os.version in _SUPPORTED.get(os.id, ()):
+        return None
+    if os.id in _SUPPORTED:
+        return f"{os.name} is not supported; supported are {_NAMES}"
+    return f"{os.name} is not supported yet; supported are {_NAMES}"
+
+
+_CHECKS: tuple[Callable[[Identity], str | None], ...] = (
+    _declarative,
+    _musl,
+    _immutable,
+    _wsl1,
+    _narrow,
+    _no_systemd,
+    _unknown,
+)
