@@ -1,0 +1,28 @@
+"""Where roles and templates are found: a fleet's own first, then the built-in ones."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_root() -> Path:
+    """The folder with the built-in `roles/`, `templates/` and `inventory/`: a wheel's, else the source checkout's."""
+    bundled = _PACKAGE / "_bundled"
+    return bundled if bundled.is_dir() else _PACKAGE.parent
+
+
+def fleet_root(inventory: Path) -> Path:
+    """The folder a fleet lives in: around its inventory, and around the folder of it when that is called `inventory`."""
+    folder = inventory if inventory.is_dir() else inventory.parent
+    folder = folder.resolve()
+    return folder.parent if folder.name == "inventory" else folder
+
+
+def search_path(kind: str, inventory: Path | None = None) -> tuple[Path, ...]:
+    """Existing folders of a kind (`roles`, `templates`), the fleet's own first."""
+    folders: list[Path] = []
+    if inventory is not None:
+        beside = (inventory if inventory.is_dir() else inventory.parent).resolve()
+        folders += [beside / kind, fleet_root(inventory) / kind]
+    folders.append(data_root() / kind)
+    return tuple(dict.fromkeys(folder for folder in folders if folder.is_dir()))
