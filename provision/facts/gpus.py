@@ -121,13 +121,13 @@ def _smi(records: Records, found: dict[str, GPU]) -> Nvidia:
             memory=(total or 0) << 20,
             target=row[8] if len(row) > 8 and _VERSION.fullmatch(row[8]) else "",
         )
-    notes = _complaints(answer, rows, status, version)
+    notes = _complaints(rows, status, version) if records.one("smi_asked") else ()
     return Nvidia(module, "Open Kernel Module" in module_line, version, tuple(loads), notes)
 
 
-def _complaints(answer: list[str], rows: list[str], status: str, version: str) -> tuple[str, ...]:
+def _complaints(rows: list[str], status: str, version: str) -> tuple[str, ...]:
     """Why `nvidia-smi` was of no use, for the reader. Exit codes are those of nvidia-smi(1) and timeout(1)."""
-    if not answer or version:
+    if version:
         return ()
     said = rows[-1][:200] if rows else ""
     if any("version mismatch" in row for row in rows):

@@ -182,6 +182,7 @@ nvidia() {
     at /proc/driver/nvidia/capabilities
     for instance in "$at"/gpu*/mig/gi*; do [ -e "$instance" ] && say mark mig && break; done
     has nvidia-smi || return 0
+    say smi_asked 1
     folder=$(mktemp -d "${TMPDIR:-/tmp}/provision.XXXXXX") || return 0
     pipe=$folder/pipe
     fields=pci.bus_id,driver_version,uuid,memory.total,memory.used,utilization.gpu,temperature.gpu,name

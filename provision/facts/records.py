@@ -8,6 +8,7 @@ from provision.values import printable
 _LIMIT = 1 << 20
 _LINES = 20_000
 _VALUE = 4096
+_BLANK = re.compile(r"\s")
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -19,7 +20,7 @@ class Records:
         for raw in out[:_LIMIT].split(b"\n", _LINES)[:_LINES]:
             key, found, value = raw[: _VALUE * 2].partition(b"=")
             if found and re.fullmatch(rb"[a-z][a-z0-9_]{0,30}", key):
-                text = printable(value.decode("utf-8", "replace"), _VALUE).replace("\n", " ").replace("\t", " ")
+                text = _BLANK.sub(" ", printable(value.decode("utf-8", "replace"), _VALUE))
                 self._values.setdefault(key.decode(), []).append(text.strip())
 
     def all(self, key: str) -> list[str]:
