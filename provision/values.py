@@ -111,8 +111,11 @@ class Secret:
         Raises:
             InputError: the secret cannot be had.
         """
-        if self._text is not None:
-            return self._text()
+        text = self._text() if self._text is not None else self._from_source()
+        _KNOWN.add(text)
+        return text
+
+    def _from_source(self) -> str:
         if problem := self.missing():
             raise InputError(f"secret {self.source}: {problem}")
         kind, _, rest = self.source.partition(":")
@@ -138,6 +141,12 @@ class Secret:
 
 
 _REVEALED: dict[tuple[str, Path], str] = {}
+_KNOWN: set[str] = set()
+
+
+def revealed() -> frozenset[str]:
+    """Every value that a secret of this process revealed: what no output may show."""
+    return frozenset(_KNOWN)
 
 
 def _validate_secret(value: object) -> Secret:

@@ -1,0 +1,117 @@
+"""The command `provision`: finds its verbs in `provision/commands`, maps what went wrong to an exit code.
+
+A verb is a module `provision/commands/<verb>.py` with a function of that name. Its signature is typer's, its docstring
+the help text; it imports what it needs inside, so that `--help` stays quick. It returns None or an exit code, and raises
+`ProvisionError` for what the user should read.
+"""
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+from provision.errors import ProvisionError
+
+VERBS = ("init", "check", "facts", "plan", "apply", "verify", "twin", "trust", "schema")
+"""In the order in which `--help` lists them. One whose module is missing is left out."""
+
+USAGE = 3
+"""Exit code for a wrong command line; typer's own is 2, which here means "changes pending"."""
+
+_TYPER_USAGE = 2
+
+
+class _Finished(SystemExit):
+    """A command came to its end; typer lets it pass, unlike its own exits."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit.
+
+    Codes: 0 fine, 1 a host or a check failed, 2 changes pending, 3 the input is wrong, 4 hosts unreachable, 130 interrupted.
+    """
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line `arguments` (without the program's name); gives the exit code."""
+    try:
+        application()(args=arguments, prog_name="provision")
+    except _Finished as finished:
+        return int(finished.code or 0)
+    except SystemExit as ended:
+        return USAGE if ended.code == _TYPER_USAGE else int(ended.code or 0)
+    return 0
+
+
+def application() -> typer.Typer:
+    """The typer application with every verb that is installed."""
+    app = typer.Typer(
+        name="provision",
+        help="One inventory file in; a proven fleet of Ollama and Open WebUI servers out.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def version(wanted: bool) -> None:
+        if wanted:
+            from importlib.metadata import version as installed
+
+            print(f"provision {installed('provision')}")
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(False, "--version", help="Show the version.", callback=version, is_eager=True),
+    ) -> None:
+        pass
+
+    for verb in VERBS:
+        name = f"provision.commands.{verb}"
+        if importlib.util.find_spec(name) is None:
+            continue
+        module = importlib.import_module(name)
+        found = getattr(module, verb)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(guarded(found))
+    return app
+
+
+def guarded(command: Callable[..., int | None]) -> Callable[..., NoReturn]:
+    """The command, ended by an exit code and one clear line instead of a traceback."""
+
+    @functools.wraps(command)
+    def inner(*args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            code = command(*args, **kwargs) or 0
+            sys.stdout.flush()
+        except ProvisionError as error:
+            complain(error)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = 130
+        except BrokenPipeError:
+            # The reader (`| head`) went away: nothing more can be said, and Python's own flush at exit must not try.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        raise _Finished(code)
+
+    return inner
+
+
+def complain(error: ProvisionError) -> None:
+    """Print an error to stderr, secrets replaced."""
+    from provision.engine.mask import masked
+
+    print(masked(str(error)), file=sys.stderr)
