@@ -1,0 +1,30 @@
+"""`python -m tests.lab prepare | clean [--all]`."""
+
+import sys
+
+from tests.lab.cache import LabError, stage
+from tests.lab.hosts import clean
+from tests.lab.prepare import prepare
+
+USAGE = "usage: python -m tests.lab prepare | clean [--all]"
+
+
+def main(words: list[str]) -> int:
+    """Run one command of the lab; returns the exit status."""
+    try:
+        if words == ["prepare"]:
+            with stage("prepared"):
+                prepare()
+        elif words in (["clean"], ["clean", "--all"]):
+            print(f"removed {clean(everything='--all' in words)}")
+        else:
+            print(USAGE, file=sys.stderr)
+            return 3
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

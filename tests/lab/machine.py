@@ -1,0 +1,194 @@
+"""The machine under the lab: Debian packages, package sources, CA certificates, the Docker engine."""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+
+from tests.lab.cache import LabError, root, run, say, stage
+
+PACKAGES = (
+    # the engine and the hosts
+    "docker.io",
+    "iptables",
+    "mmdebstrap",
+    "eatmydata",
+    "debian-archive-keyring",
+    "ca-certificates",
+    "openssh-client",
+    "sshpass",
+    # what the artefacts are made with
+    "gcc",
+    "libc6-dev",
+    "patchelf",
+    "zstd",
+    "pigz",
+    "unzip",
+    "xz-utils",
+    # a small apt repository of our own
+    "apt-utils",
+    "dpkg-dev",
+    # what tests run on this machine
+    "busybox",
+    "curl",
+    "dash",
+    "git",
+    "jq",
+    "nftables",
+    "procps",
+    "shellcheck",
+)
+"""Every Debian package that the lab and the tests need, in one place: nothing is installed by hand."""
+
+MTU = 1400
+"""Not above the smallest uplink seen; a bridge with more loses large packets silently."""
+
+
+def install_packages() -> None:
+    """Install what is missing of PACKAGES.
+
+    Raises:
+        LabError: this is no Debian, we are not root, or apt failed three times.
+    """
+    query = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES)
+    try:
+        # dpkg-query ends with 1 when one is unknown, and prints the others all the same
+        known = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError as error:
+        raise LabError("the lab needs a Debian machine: there is no dpkg-query here") from error
+    installed = {line.split()[0] for line in known.splitlines() if line.endswith(" installed")}
+    missing = [package for package in PACKAGES if package not in installed]
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise LabError(f"the lab needs root to install {' '.join(missing)}")
+    env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5")
+    with stage(f"apt-get install {' '.join(missing)}"):
+        run((*apt, "update"), what="package lists", env=env, attempts=3)
+        install = (*apt, "install", "-y", "--no-install-recommends", *missing)
+        run(install, what="Debian packages", env=env, attempts=3)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of package sources: where, which suite, which components."""
+
+    uri: str
+    suite: str
+    components: str
+
+    def one_line(self) -> str:
+        """As in `sources.list`."""
+        return f"deb {self.uri} {self.suite} {self.components}"
+
+
+def codename() -> str:
+    """The machine's own Debian suite, such as `bookworm`."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+
+
+def sources(suite: str) -> list[Source]:
+    """The package sources of this machine, read as those of `suite`.
+
+    So a lab host uses whatever mirror this machine uses, and the project names none.
+
+    Raises:
+        LabError: the machine has no source for its own suite.
+    """
+    directory = Path("/etc/apt")
+    found: list[Source] = []
+    for file in (directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))):
+        if file.suffix == ".sources":
+            found += _deb822(file.read_text())
+        elif file.suffix == ".list" and file.is_file():
+            found += _one_line(file.read_text())
+    own = codename()
+    mine = [source for source in found if source.suite in (own, f"{own}-updates", f"{own}-security")]
+    if not any(source.suite == own for source in mine):
+        raise LabError(f"no package source for {own} in /etc/apt/sources.list or sources.list.d")
+    return [Source(s.uri, s.suite.replace(own, suite, 1), s.components) for s in dict.fromkeys(mine)]
+
+
+def _deb822(text: str) -> list[Source]:
+    found = []
+    for stanza in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n", "", text)):
+        fields = dict(re.findall(r"(?m)^(\w[\w-]*):[ \t]*(.*(?:\n[ \t]+.*)*)", stanza))
+        if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").strip() == "no":
+            continue
+        for uri in fields.get("URIs", "").split():
+            for suite in fields.get("Suites", "").split():
+                found.append(Source(uri, suite, " ".join(fields.get("Components", "").split())))
+    return found
+
+
+def _one_line(text: str) -> list[Source]:
+    pattern = r"(?m)^deb[ \t]+(?:\[[^\]]*\][ \t]+)?(\S+)[ \t]+(\S+)[ \t]+(.+?)[ \t]*(?:#.*)?$"
+    return [Source(*match) for match in re.findall(pattern, text)]
+
+
+def apt_options() -> list[str]:
+    """The machine's own settings of how packages are fetched (proxy, date checks), as lines of `apt.conf`."""
+    dump = run(("apt-config", "dump"), what="apt's settings")
+    wanted = re.compile(r'Acquire::(https?::(Proxy|Verify|Timeout)\S*|Check-Valid-Until|Check-Date) ".+";')
+    return [line for line in dump.splitlines() if wanted.fullmatch(line)]
+
+
+def ca_certificates() -> dict[str, bytes]:
+    """This machine's own CA certificates by file name, so that hosts reach what it reaches."""
+    files = sorted(Path("/usr/local/share/ca-certificates").rglob("*.crt"))
+    return {file.name: file.read_bytes() for file in files}
+
+
+def client() -> docker.DockerClient:
+    """A client of the engine; the version is negotiated (Debian 12's speaks API 1.41)."""
+    return docker.from_env(timeout=300)
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine answers."""
+    try:
+        return bool(client().ping())
+    except DockerException:
+        return False
+
+
+def start_engine() -> None:
+    """Start a Docker engine that outlives this process, unless one answers.
+
+    Raises:
+        LabError: it does not answer within 60 s; the last lines of its log are shown.
+    """
+    if engine_answers():
+        return
+    with stage("docker engine"):
+        # Each systemd takes several; at the kernel's 128 the lab breaks from the 20th host on.
+        for key, least in (("max_user_instances", 8192), ("max_user_watches", 1048576)):
+            setting = Path("/proc/sys/fs/inotify") / key
+            try:
+                if int(setting.read_text()) < least:
+                    setting.write_text(str(least))
+            except OSError as error:
+                say(f"{setting} stays as it is ({error}): many hosts at once may fail")
+        log = root() / "dockerd.log"
+        with log.open("wb") as output:
+            daemon = subprocess.Popen(
+                ("dockerd", "--mtu", str(MTU), "--storage-driver", "overlay2"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd="/",
+            )
+        deadline = time.monotonic() + 60
+        while not engine_answers():
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+                raise LabError(f"the Docker engine does not answer; the end of {log}:\n{tail}")
+            time.sleep(0.1)
