@@ -1,0 +1,237 @@
+"""A model in an Ollama server: pulled from a registry, or made from a GGUF file of the control machine."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provision import localfiles
+from provision.models.names import ModelName
+from provision.resources import model_store
+from provision.resources.base import Change, Pending, Resource, Run, Section, Step, Upload
+from provision.resources.model_store import DEFAULT_SERVER, Server, Store
+from provision.resources.stream import Stream
+from provision.values import human_bytes, quote
+
+INCOMING = "/var/lib/provision/incoming"
+"""Where uploads wait on the host: a disk, not `/run`, which is memory."""
+
+SPARE = 1.1
+"""Free space wanted for a pull, as a multiple of what is missing."""
+
+
+@dataclass(frozen=True)
+class OllamaModel:
+    """A model by its local name.
+
+    Args:
+        name: what users call it: `gpt-oss:20b`.
+        source: another name to pull it by, such as `models.lan:5000/library/gpt-oss:20b`; copied to `name` afterwards.
+        gguf: a file of the control machine instead of a registry.
+        insecure: plain http to the registry. It does not skip the check of a certificate.
+        digest: manifest digest, or that of the weights, hex; a prefix of 12 digits or more will do.
+        server: port and model store of the server.
+        after: resources that the server needs: while they change, nothing is known about models.
+        attempts: of a pull that fails for a passing reason; `stall` seconds without progress end an attempt.
+    """
+
+    name: str
+    source: str | None = None
+    gguf: Path | None = None
+    insecure: bool = False
+    digest: str | None = None
+    server: Server = DEFAULT_SERVER
+    after: tuple[Resource, ...] = field(default=(), repr=False)
+    attempts: int = 5
+    stall: float = 60.0
+
+    @property
+    def id(self) -> str:
+        """`model:NAME`."""
+        return f"model:{self.local}"
+
+    @property
+    def local(self) -> ModelName:
+        """The parsed name."""
+        return ModelName.parse(self.name)
+
+    @property
+    def remote(self) -> ModelName:
+        """The name it is pulled by."""
+        return ModelName.parse(self.source or self.name)
+
+    @property
+    def weights(self) -> str:
+        """`sha256:...` of the GGUF file."""
+        assert self.gguf is not None
+        return f"sha256:{localfiles.file_digest(self.gguf)}"
+
+    def probe(self) -> str:
+        """The server's list, this model's manifest, free space; what a pull would bring if the model is missing."""
+        parts = [model_store.tools(self.server), "ask tags", f"manifest own {quote(self.local.path)}", "free"]
+        if self.gguf is not None:
+            parts.append(blob_size("gguf", self.weights))
+        else:
+            parts.append(model_store.offer(self.remote, self.local, self.insecure))
+        return "\n".join(parts) + "\n"
+
+    def observe(self, section: Section) -> Store:
+        """What is there.
+
+        Raises:
+            ValueError: the section cannot be understood.
+        """
+        return model_store.observe(section)
+
+    def plan(self, observed: Store, pending: Pending) -> Change | None:
+        """`pull` or `upload` when the model is missing or another one."""
+        action = "upload" if self.gguf is not None else "pull"
+        wanted = self._wanted()
+        if observed.complaint:
+            earlier = pending.any(*self.after)
+            why = f"after {earlier.action} of {earlier.resource}" if earlier else f"the server: {observed.complaint}"
+            return Change(self.id, action, why, after=wanted, download=self._upload_size(), uncertain=True)
+        why = self._difference(observed)
+        if not why:
+            return None
+        tag = observed.tag(self.local)
+        before = {"digest": tag.digest, "bytes": tag.size} if tag else {}
+        size = self._size(observed)
+        if size is not None and observed.free is not None:
+            why += f"; {human_bytes(size)} to {action}, {human_bytes(observed.free)} free in {self.server.models_dir}"
+            if size * SPARE > observed.free:
+                why += ": not enough"
+        private = {"size": size or 0, "present": self._blob_present(observed), "keep": self._source_listed(observed)}
+        return Change(self.id, action, why, before, wanted, download=size, private=private)
+
+    def _wanted(self) -> dict[str, Any]:
+        if self.gguf is not None:
+            return {"gguf": self.gguf.name, "weights": self.weights}
+        wanted = {"from": str(self.remote), "digest": self.digest}
+        return {key: value for key, value in wanted.items() if value}
+
+    def _difference(self, observed: Store) -> str:
+        """Why something is to be done, or nothing."""
+        tag, own = observed.tag(self.local), observed.manifests.get("own")
+        if tag is None:
+            return "not there"
+        weights = own.digests("model") if own else ()
+        if self.gguf is not None:
+            if own is None:
+                return f"no manifest of it in {self.server.models_dir}"
+            return "" if self.weights in weights else "made from another file"
+        if self.digest:
+            pin = self.digest.removeprefix("sha256:")
+            known = (tag.digest, *(digest.removeprefix("sha256:") for digest in weights))
+            if not any(digest.startswith(pin) for digest in known):
+                return f"digest {tag.digest[:12]}, wanted {pin[:12]}"
+        return ""
+
+    def _upload_size(self) -> int | None:
+        return self.gguf.stat().st_size if self.gguf is not None else None
+
+    def _size(self, observed: Store) -> int | None:
+        if self.gguf is None:
+            return observed.missing_bytes
+        return 0 if self._blob_present(observed) else self._upload_size()
+
+    def _blob_present(self, observed: Store) -> bool:
+        """The server trusts a blob by its name: one of another size is a broken one."""
+        return self.gguf is not None and observed.extra.get("gguf", "").strip() == str(self._upload_size())
+
+    def _source_listed(self, observed: Store) -> bool:
+        return observed.tag(self.remote) is not None
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """Look for space, bring it, check it."""
+        known = change.private or {"size": self._upload_size() or 0, "present": False, "keep": False}
+        if known["size"]:
+            yield space(known["size"], self.server.models_dir)
+        if self.gguf is not None:
+            if not known["present"]:
+                yield from send_blob(self.gguf, self.weights, self.server)
+            body = {"model": str(self.local), "files": {self.gguf.name: self.weights}, "stream": True}
+            yield self._stream("create", body).job("model-create")
+            return
+        body = {"model": str(self.remote), "insecure": self.insecure, "stream": True}
+        then = "" if self.remote == self.local else self._copy(keep=known["keep"])
+        yield self._stream("pull", body).job("model-pull", then)
+        if self.digest:
+            yield Run(self._check_digest())
+
+    def _stream(self, call: str, body: dict[str, object]) -> Stream:
+        return Stream(
+            str(self.local), quote(self.server.url(call)), body=body, attempts=self.attempts, stall=self.stall
+        )
+
+    def _copy(self, keep: bool) -> str:
+        """Gives the pulled model its short name; the long one goes, unless it was there before."""
+        names = {"source": str(self.remote), "destination": str(self.local)}
+        script = api(self.server, "POST", "copy", names)
+        return script if keep else script + api(self.server, "DELETE", "delete", {"model": str(self.remote)})
+
+    def _check_digest(self) -> str:
+        pin = (self.digest or "").removeprefix("sha256:")
+        manifest = f"{self.server.models_dir}/manifests/{self.local.path}"
+        return (
+            f"m={quote(manifest)}\n"
+            f'if grep -q {quote("sha256:" + pin)} "$m"; then exit 0; fi\n'
+            f'case $(sha256sum "$m") in {quote(pin)}*) exit 0 ;; esac\n'
+            f'echo "the registry gave $(sha256sum "$m" | cut -c 1-12), pinned is {pin[:12]}" >&2; exit 1\n'
+        )
+
+
+def api(server: Server, method: str, call: str, body: dict[str, object] | dict[str, str]) -> str:
+    """One request to the server that must succeed; its own words are the complaint."""
+    sent = f"-H 'Content-Type: application/json' --data-binary {quote(json.dumps(body))}"
+    return _REQUEST.format(options=f"--max-time 120 -X {method} {sent}", url=quote(server.url(call)), what=call)
+
+
+_REQUEST = """\
+answer=$(curl -sS --noproxy '*' {options} -w ' %{{http_code}}' {url} 2>&1)
+case $answer in
+*' '2??) ;;
+*) printf '%s\\n' "{what}: $answer" | tr '\\n' ' ' >&2; exit 1 ;;
+esac
+"""
+
+
+def blob_size(label: str, digest: str) -> str:
+    """Probe fragment: the size of a blob in the store, if it is there."""
+    blob = quote(f"blobs/sha256-{digest.removeprefix('sha256:')}")
+    return f'if [ -f "$store"/{blob} ]; then wc -c <"$store"/{blob} | put {label}; fi'
+
+
+def space(size: int, folder: str) -> Run:
+    """Fails with numbers when `folder`'s file system has no room for `size` bytes and a tenth more."""
+    need = int(size * SPARE)
+    complaint = f"no space in {folder}: {human_bytes(need)} are needed, "
+    return Run(
+        f"d={quote(folder)}\n"
+        'while [ ! -d "$d" ] && [ "$d" != / ]; do d=$(dirname "$d"); done\n'
+        'set -- $(df -Pk "$d" | tail -n 1)\n'
+        f'if [ "$4" -lt {need // 1024} ]; then\n'
+        f'    echo {quote(complaint)}"$(($4 * 128 / 125000)) MB are free" >&2\n'
+        "    exit 1\nfi\n"
+    )
+
+
+def send_blob(file: Path, digest: str, server: Server) -> Iterator[Step]:
+    """Upload a file of the control machine and hand it to the server under its digest."""
+    plain = digest.removeprefix("sha256:")
+    waiting = f"{INCOMING}/{plain}"
+    size = file.stat().st_size
+    yield Run(f"umask 077; mkdir -p {quote(INCOMING)}\n")
+    yield space(size, INCOMING)
+    yield Upload(waiting, file, plain)
+    blob = quote(f"{server.models_dir}/blobs/sha256-{plain}")
+    yield Run(
+        # A broken blob of that name would be taken for the file itself.
+        f'if [ -f {blob} ] && [ "$(wc -c <{blob})" != {size} ]; then rm -f {blob}; fi\n'
+        f"trap 'rm -f {waiting}' EXIT\n"
+        + _REQUEST.format(
+            options=f"-X POST -T {quote(waiting)}", url=quote(server.url(f"blobs/{digest}")), what=plain[:12]
+        ),
+        timeout=3600,
+    )
