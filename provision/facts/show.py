@@ -16,28 +16,26 @@ SCHEMA = 1
 COLUMNS = ("host", "system", "arch", "CPU", "memory", "GPU", "disk free", "Docker", "Ollama")
 
 
-def as_data(host: str, facts: Facts) -> dict[str, Any]:
-    """Everything, as JSON values. Sizes in bytes, times in seconds; `refused` is why the host is not served or null."""
+def as_data(host: str, what: Facts | str) -> dict[str, Any]:
+    """Everything, as JSON values: sizes in bytes, times in seconds; `refused` is why the host is not served or null.
+
+    A host without facts has `error`, which is `what`, instead.
+    """
+    if isinstance(what, str):
+        return {"schema": SCHEMA, "host": host, "error": what}
     return {
+        "schema": SCHEMA,
         "host": host,
-        "identity": _plain(facts.identity),
-        "readings": _plain(facts.readings),
-        "notes": list(facts.notes),
-        "refused": refusal(facts.identity),
+        "identity": _plain(what.identity),
+        "readings": _plain(what.readings),
+        "notes": list(what.notes),
+        "refused": refusal(what.identity),
     }
 
 
-def as_json(host: str, facts: Facts) -> str:
-    """`as_data` in one line."""
-    return json.dumps(as_data(host, facts), ensure_ascii=False)
-
-
-def document(answers: Iterable[tuple[str, Facts | str]]) -> str:
-    """What `facts --json` prints: `{"schema": 1, "hosts": [...]}`; a host without facts has `error` instead."""
-    hosts = [
-        as_data(host, what) if isinstance(what, Facts) else {"host": host, "error": what} for host, what in answers
-    ]
-    return json.dumps({"schema": SCHEMA, "hosts": hosts}, indent=2, ensure_ascii=False)
+def as_json(host: str, what: Facts | str) -> str:
+    """`as_data` in one line: what `facts --json` prints for each host."""
+    return json.dumps(as_data(host, what), ensure_ascii=False)
 
 
 def row(host: str, facts: Facts) -> tuple[str, ...]:

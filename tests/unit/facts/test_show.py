@@ -15,7 +15,7 @@ from provision.facts.model import (
     Ollama,
     Readings,
 )
-from provision.facts.show import COLUMNS, as_data, document, plain, row
+from provision.facts.show import COLUMNS, as_data, as_json, plain, row
 from tests.unit.facts.tree import cases, devices
 
 GIGA = 10**9
@@ -128,11 +128,15 @@ def test_the_plain_table_has_one_line_a_host() -> None:
     assert lines[1].index("amd64") == lines[0].index("arch")
 
 
-def test_json_has_everything_and_only_json() -> None:
-    data = json.loads(document([("gpu01", FACTS), ("gpu02", "gpu02: no route to host")]))
-    assert data["schema"] == 1
-    first, second = data["hosts"]
-    assert second == {"host": "gpu02", "error": "gpu02: no route to host"}
+def test_a_host_without_facts_says_why() -> None:
+    assert as_data("gpu02", "no route to host") == {"schema": 1, "host": "gpu02", "error": "no route to host"}
+
+
+def test_json_has_everything_in_one_line() -> None:
+    text = as_json("gpu01", FACTS)
+    assert "\n" not in text
+    first = json.loads(text)
+    assert (first["schema"], first["host"]) == (1, "gpu01")
     assert first["identity"]["gpus"][0]["name"] == "NVIDIA GeForce RTX 3090"
     assert first["identity"]["marks"] == ["dgx", "mig"]
     assert first["identity"]["os"]["codename"] == "trixie"
@@ -144,7 +148,7 @@ def test_json_has_everything_and_only_json() -> None:
 def test_the_keys_of_the_json_stay() -> None:
     """Programs read them: a key that goes or is renamed needs another `schema`."""
     data = as_data("gpu01", FACTS)
-    assert sorted(data) == ["host", "identity", "notes", "readings", "refused"]
+    assert sorted(data) == ["host", "identity", "notes", "readings", "refused", "schema"]
     assert {*data["identity"]} >= IDENTITY
     assert {*data["readings"]} >= READINGS
     assert {*data["identity"]["gpus"][0]} >= {"slot", "vendor", "device", "driver", "name", "memory", "uuid", "target"}
@@ -155,4 +159,4 @@ def test_every_pretended_device_can_be_shown(tmp_path: Path) -> None:
         if not case.get("smi", {}).get("hang"):
             facts = devices(tmp_path / str(number), case).facts()
             assert len(row("host", facts)) == len(COLUMNS)
-            json.loads(document([("host", facts)]))
+            json.loads(as_json("host", facts))
