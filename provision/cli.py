@@ -1,8 +1,8 @@
 """The command `provision`: finds its verbs in `provision/commands`, maps what went wrong to an exit code.
 
 A verb is a module `provision/commands/<verb>.py` with a function of that name. Its signature is typer's, its docstring
-the help text; it imports what it needs inside, so that `--help` stays quick. It returns None or an exit code, and raises
-`ProvisionError` for what the user should read.
+the help text; it imports what it needs inside, so that `--help` stays quick. It returns None or an exit code and
+raises `ProvisionError` for what the user should read.
 """
 
 import functools
@@ -33,7 +33,8 @@ class _Finished(SystemExit):
 def main() -> NoReturn:
     """Run the command line and exit.
 
-    Codes: 0 fine, 1 a host or a check failed, 2 changes pending, 3 the input is wrong, 4 hosts unreachable, 130 interrupted.
+    Codes: 0 fine, 1 a host or a check failed, 2 changes pending, 3 the input is wrong, 4 hosts unreachable,
+    130 interrupted.
     """
     sys.exit(run(sys.argv[1:]))
 

@@ -1,0 +1,131 @@
+"""Many fragments, one script: the probes of all resources of a host, or steps that need no answer in between.
+
+Each fragment runs by `eval` in a subshell of its own, so that its `exit`, its variables and even a syntax error stay
+with it. What it prints goes to two files; after the last one all are sent at once (two processes, whatever their
+number), framed by a nonce that no fragment knows and by their sizes, so that no output can pretend to be another
+resource's.
+"""
+
+import secrets as random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from provision.resources.base import Section
+from provision.values import quote
+
+LIMIT = 1 << 20
+"""Bytes of each output of a fragment that come back."""
+
+_BEGIN = """\
+umask 022
+PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+d=$(mktemp -d /run/provision-XXXXXXXX 2>/dev/null || mktemp -d) || exit 125
+trap 'rm -rf "$d"' EXIT
+trap 'exit 129' HUP INT TERM
+mkdir "$d/tmp" "$d/out" || exit 125
+PROVISION_TMP=$d/tmp
+export PROVISION_TMP
+s=
+"""
+
+_FRAGMENT = """\
+(
+{limit}eval {fragment}
+) </dev/null >"$d/out/{number}.o" 2>"$d/out/{number}.e"
+s="$s $?"
+"""
+
+_STOP = """\
+case $s in *' 0') ;; *) stop=1 ;; esac
+"""
+
+_END = """\
+cd "$d/out" || exit 125
+{shorten}printf '%s%s\\n' {nonce} "$s"
+set --
+n=0
+for _ in $s; do
+    set -- "$@" "$n.o" "$n.e"
+    n=$((n + 1))
+done
+wc -c "$@"
+echo {nonce}
+cat "$@"
+"""
+
+# A step may print more than anybody reads: only the end of it comes back.
+_SHORTEN = """\
+for f in *; do
+    tail -c 65536 "$f" >"$d/short" && mv "$d/short" "$f"
+done
+"""
+
+# A file larger than this ends the fragment (SIGXFSZ): the shell's own bound, without a process. Blocks of 512 bytes in
+# dash and busybox, of 1024 in bash.
+_ULIMIT = f"ulimit -f {LIMIT // 512}\n"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script for one request, and what is needed to read its answer.
+
+    Args:
+        text: POSIX sh.
+        names: of the fragments, in order.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    nonce: str
+
+    def parse(self, out: bytes) -> dict[str, Section]:
+        """What each fragment printed, by name. Fragments after a failed step of a chain are missing.
+
+        Raises:
+            ValueError: this is not the answer to this script.
+        """
+        head, framed, rest = out.partition(f"\n{self.nonce}\n".encode())
+        lines = head.decode("utf-8", "replace").splitlines()
+        if not framed or not lines or not lines[0].startswith(self.nonce + " "):
+            raise ValueError("the answer is not framed as it should be")
+        statuses = [int(word) for word in lines[0].split()[1:]]
+        sizes = [int(line.split()[0]) for line in lines[1 : 1 + 2 * len(statuses)]]
+        if len(statuses) > len(self.names) or len(sizes) != 2 * len(statuses) or sum(sizes) != len(rest):
+            raise ValueError("the answer does not have the size that it announces")
+        pieces: list[bytes] = []
+        for size in sizes:
+            pieces.append(rest[:size][:LIMIT])
+            rest = rest[size:]
+        return {
+            name: Section(status, out=pieces[2 * number], err=pieces[2 * number + 1])
+            for number, (name, status) in enumerate(zip(self.names, statuses, strict=False))
+        }
+
+
+def probes(fragments: Mapping[str, str]) -> Script:
+    """A script that runs every fragment, whatever the others do.
+
+    They share the directory `$PROVISION_TMP`, in which an earlier one may leave an expensive answer for later ones.
+    """
+    return _compose(fragments, _ULIMIT, "{}", "")
+
+
+def chain(fragments: Mapping[str, str]) -> Script:
+    """A script that runs the fragments in order up to the first that fails.
+
+    They share `$PROVISION_TMP` too. Their output is not bounded on the host: they may write large files.
+    """
+    return _compose(fragments, "", 'if [ -z "$stop" ]; then\n{}' + _STOP + "fi\n", _SHORTEN)
+
+
+def _compose(fragments: Mapping[str, str], limit: str, each: str, shorten: str) -> Script:
+    nonce = random.token_hex(16)
+    parts = [_BEGIN, "stop=\n"]
+    for number, fragment in enumerate(fragments.values()):
+        # Built by concatenation and not by format: a fragment is full of braces.
+        body = _FRAGMENT.format(limit=limit, number=number, fragment="\0")
+        parts.append(each.replace("{}", body).replace("\0", quote(fragment)))
+    parts.append(_END.format(nonce=nonce, shorten=shorten))
+    return Script("".join(parts), tuple(fragments), nonce)
