@@ -12,9 +12,8 @@ def data_root() -> Path:
 
 
 def fleet_root(inventory: Path) -> Path:
-    """The folder a fleet lives in: around its inventory, and around the folder of it when that is called `inventory`."""
-    folder = inventory if inventory.is_dir() else inventory.parent
-    folder = folder.resolve()
+    """The folder a fleet lives in: its inventory's, or the one above when that is called `inventory`."""
+    folder = _beside(inventory)
     return folder.parent if folder.name == "inventory" else folder
 
 
@@ -22,7 +21,10 @@ def search_path(kind: str, inventory: Path | None = None) -> tuple[Path, ...]:
     """Existing folders of a kind (`roles`, `templates`), the fleet's own first."""
     folders: list[Path] = []
     if inventory is not None:
-        beside = (inventory if inventory.is_dir() else inventory.parent).resolve()
-        folders += [beside / kind, fleet_root(inventory) / kind]
+        folders += [_beside(inventory) / kind, fleet_root(inventory) / kind]
     folders.append(data_root() / kind)
     return tuple(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+
+
+def _beside(inventory: Path) -> Path:
+    return (inventory if inventory.is_dir() else inventory.parent).resolve()

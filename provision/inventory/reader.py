@@ -1,0 +1,241 @@
+"""An inventory on disk to a `Fleet`, with every mistake of it in one error."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel
+
+from provision.errors import InputError, Mistake
+from provision.inventory.connection import KNOWN as ANSIBLE
+from provision.inventory.connection import ConnectionReader
+from provision.inventory.document import Mark, Node, Scalar, Sequence, is_null, read, value_of
+from provision.inventory.fleet import Fleet, Host
+from provision.inventory.hostnames import is_ip, is_loopback, parse_address
+from provision.inventory.layers import Layers, Merger, VarsFiles, inventory_files
+from provision.inventory.names import did_you_mean, distance
+from provision.inventory.settings import Findings, validate
+from provision.inventory.tree import Entry, Tree
+from provision.values import Secret
+
+ROLES = "provision_roles"
+OWN = frozenset((ROLES, "address", "artifacts", "models_prune"))
+
+Schemas = Mapping[str, type[BaseModel]]
+
+
+def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.environ, need_secrets: bool = True) -> Fleet:
+    """Read an inventory.
+
+    Args:
+        path: a YAML file, or a directory of them; `group_vars/` and `host_vars/` stand beside.
+        schemas: role name -> settings model.
+        environ: where `{secret: env:NAME}` is looked up.
+        need_secrets: a secret that cannot be had is a mistake. No command of a secret is ever run here.
+
+    Raises:
+        InputError: with all mistakes of all files.
+    """
+    mistakes: list[Mistake] = []
+    files = list(inventory_files(path, mistakes))
+    tree = Tree(Mark(str(path), 0, 0))
+    for file in files:
+        root = read(file, str(file), mistakes)
+        if root is not None and not is_null(root):
+            tree.add(root)
+    _stop(mistakes)
+    if not files:
+        raise InputError([Mistake(str(path), 0, 0, "no YAML inventory in this directory")])
+    tree.finish()
+    _stop(mistakes, tree.mistakes)
+    return _Reader(path, schemas, tree, environ, need_secrets).fleet(files)
+
+
+def _stop(*mistakes: list[Mistake]) -> None:
+    every = [mistake for found in mistakes for mistake in found]
+    if every:
+        raise InputError(every)
+
+
+class _Reader:
+    """One loading: what the parts share."""
+
+    def __init__(
+        self, path: Path, schemas: Schemas, tree: Tree, environ: Mapping[str, str], need_secrets: bool
+    ) -> None:
+        self.path, self.schemas, self.tree = path, schemas, tree
+        self.environ, self.need_secrets = environ, need_secrets
+        self.found = Findings()
+        self.files = VarsFiles(path, self.found.mistakes)
+        self.layers = Layers(tree, self.files)
+        self.merger = Merger()
+        self.groups = {name: tree.members(name) for name in tree.groups}
+        self.settings: dict[tuple[str, int], BaseModel | None] = {}
+
+    def fleet(self, files: Iterable[Path]) -> Fleet:
+        memberships = self.tree.memberships()
+        for name in self.tree.groups:
+            self.files.of("group_vars", name)
+        hosts = {name: self._host(name, memberships[name]) for name in self.tree.hosts}
+        foreign = self._names()
+        self._references()
+        if self.need_secrets:
+            self._secrets()
+        _stop(self.found.mistakes)
+        self.files.check_names("group_vars", self.tree.groups)
+        self.files.check_names("host_vars", self.tree.hosts)
+        used = {role for host in hosts.values() for role in host.roles}
+        unused = [
+            Mistake(*entry.key, f"settings of the role {entry.name!r}, which no host has in {ROLES}")
+            for entry in self._entries()
+            if entry.name in self.schemas and entry.name not in used
+        ]
+        return Fleet(
+            path=self.path,
+            hosts=MappingProxyType(hosts),
+            groups=MappingProxyType(self.groups),
+            foreign=tuple(foreign),
+            warnings=tuple(sorted({*self.files.warnings, *unused})),
+            files=(*files, *self.files.paths),
+        )
+
+    def _entries(self) -> Iterable[Entry]:
+        yield from self.tree.entries()
+        yield from self.files.entries()
+
+    def _wrong(self, mark: Mark, message: str) -> None:
+        self.found.mistakes.append(mark.mistake(message))
+
+    @property
+    def base(self) -> Path:
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def _host(self, name: str, groups: tuple[str, ...]) -> Host:
+        layers = self.layers.of(name, groups)
+        last = {variable: entries[-1] for variable, entries in layers.items()}
+        variables = {variable: value_of(entry.node) for variable, entry in last.items()}
+        magic: dict[str, Any] = {
+            "inventory_hostname": name,
+            "inventory_hostname_short": name if is_ip(name) else name.partition(".")[0],
+            "group_names": sorted(group for group in groups if group != "all"),
+            "groups": {group: list(members) for group, members in self.groups.items()} if _has_jinja(last) else {},
+        }
+        reader = ConnectionReader(name, last, variables | magic, self.base, self.found)
+        connection = reader.read()
+        roles = self._roles(last.get(ROLES))
+        settings = {role: self._settings(role, mark, layers.get(role, ())) for role, mark in roles}
+        address = self._text(last.get("address"))
+        if address is None and connection.kind == "ssh":
+            address = _peer_address(name, connection.host)
+        elif address is not None and parse_address(address) is None:
+            self._wrong(last["address"].node.mark, f"{address!r} is not an address or a host name")
+        artifacts = self._text(last.get("artifacts"))
+        return Host(
+            name=name,
+            groups=groups,
+            vars=MappingProxyType(variables),
+            roles=tuple(role for role, _ in roles),
+            settings=MappingProxyType({role: model for role, model in settings.items() if model is not None}),
+            connection=connection,
+            address=address,
+            artifacts=self.base / Path(artifacts).expanduser() if artifacts else None,
+            warnings=tuple(reader.warnings),
+        )
+
+    def _text(self, entry: Entry | None) -> str | None:
+        if entry is None or is_null(entry.node):
+            return None
+        if not isinstance(entry.node, Scalar) or not entry.node.text:
+            self._wrong(entry.node.mark, f"{entry.name} is text")
+            return None
+        return entry.node.text
+
+    def _roles(self, entry: Entry | None) -> list[tuple[str, Mark]]:
+        if entry is None or is_null(entry.node):
+            return []
+        if not isinstance(entry.node, Sequence):
+            self._wrong(entry.node.mark, f"{ROLES} is a list of roles, in the order in which they are applied")
+            return []
+        found: dict[str, Mark] = {}
+        for item in entry.node.items:
+            if not isinstance(item, Scalar):
+                self._wrong(item.mark, "a role is given by its name")
+            elif item.text not in self.schemas:
+                self._wrong(item.mark, f"there is no role {item.text!r}{did_you_mean(item.text, self.schemas)}")
+            elif item.text in found:
+                self._wrong(item.mark, f"the role {item.text!r} stands twice in {ROLES}")
+            else:
+                found[item.text] = item.mark
+        return list(found.items())
+
+    def _settings(self, role: str, mark: Mark, entries: tuple[Entry, ...]) -> BaseModel | None:
+        """Validated settings; hosts whose settings come from the same places share them."""
+        node: Node = Scalar(mark, "", "null", None)
+        if entries:
+            node = self.merger.merge(tuple(entry.node for entry in entries))
+        key = (role, id(node) if entries else 0)
+        if key not in self.settings:
+            self.settings[key] = validate(role, self.schemas[role], node, mark, self.base, self.found)
+        return self.settings[key]
+
+    def _names(self) -> list[Mistake]:
+        """Variables that nobody here reads: a mistake when they look like a slip, else foreign."""
+        known = {*self.schemas, *OWN, *ANSIBLE}
+        foreign: dict[str, Mistake] = {}
+        slips: dict[str, str] = {}
+        for entry in self._entries():
+            name = entry.name
+            if name in known:
+                continue
+            if name not in slips:
+                slips[name] = next((k for k in sorted(known) if distance(name, k, 2) <= _reach(name, k)), "")
+            if slips[name]:
+                self._wrong(entry.key, f"unknown variable {name!r}; did you mean {slips[name]!r}?")
+            else:
+                foreign.setdefault(name, entry.key.mistake(f"{name!r} means nothing here"))
+        return list(foreign.values())
+
+    def _references(self) -> None:
+        names = {"group": list(self.groups), "host": list(self.tree.hosts)}
+        for mark, name, reference in self.found.references:
+            choices = [choice for kind in reference.kinds for choice in names[kind]]
+            if name not in choices:
+                what = " or ".join(reference.kinds)
+                self._wrong(mark, f"there is no {what} {name!r}{did_you_mean(name, choices)}")
+
+    def _secrets(self) -> None:
+        for mark, secret in self.found.secrets:
+            if problem := self._missing(secret):
+                self._wrong(mark, f"secret {secret.source}: {problem}")
+
+    def _missing(self, secret: Secret) -> str | None:
+        kind, _, rest = secret.source.partition(":")
+        if not rest.strip():
+            return "write env:NAME, file:PATH or cmd:COMMAND"
+        if kind == "env":
+            return None if self.environ.get(rest) else f"the environment variable {rest} is not set"
+        return secret.missing()
+
+
+def _peer_address(name: str, host: str) -> str | None:
+    """Where peers reach a host that declares no `address`.
+
+    A bare inventory name may be an alias of the control machine's ~/.ssh/config: then the host's own address counts.
+    """
+    if is_loopback(host) or (host == name and "." not in name and not is_ip(name)):
+        return None
+    return host
+
+
+def _reach(name: str, known: str) -> int:
+    """How far a name may be from a known one to count as a slip: short names are often just other words."""
+    return 2 if min(len(name), len(known)) > 5 else 1
+
+
+def _has_jinja(variables: Mapping[str, Entry]) -> bool:
+    return any(
+        name.startswith("ansible_") and isinstance(entry.node, Scalar) and "{" in entry.node.text
+        for name, entry in variables.items()
+    )
