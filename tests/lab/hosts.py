@@ -26,12 +26,14 @@ LABEL = "provision-lab"
 _LIKE_A_SERVER: dict[str, Any] = {
     "cap_add": ["ALL"],
     "cap_drop": ["SYS_RESOURCE", "SYS_TIME", "SYS_MODULE"],
-    "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
+    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
     "device_cgroup_rules": ["a *:* rwm"],
     "cgroupns": "private",
     # `systemctl reboot` in the host ends the container; the engine starts it again
     "restart_policy": {"Name": "unless-stopped"},
 }
+# `docker run --security-opt systempaths=unconfined`, which the SDK has no word for
+_ALL_OF_PROC = {"MaskedPaths": [], "ReadonlyPaths": []}
 
 
 @dataclass(frozen=True)
@@ -96,42 +98,36 @@ class LabHost:
             TimeoutError: sshd does not answer.
         """
         name = name or f"lab-{secrets.token_hex(4)}"
-        options: dict[str, Any] = dict(_LIKE_A_SERVER)
-        if volume:
-            options["volumes"] = {volume: {"bind": "/var/lib/docker", "mode": "rw"}}
-        if network:
-            options["network"] = network
-            config = client().api.create_endpoint_config(ipv4_address=ip)
-            options["networking_config"] = {network: config}
+        image = images.tag(suite, variant)
         wanted = {22: 0} | dict(ports or {})
         for _ in range(10):
             published = {inner: outer or _free_port() for inner, outer in wanted.items()}
             try:
-                container = client().containers.run(
-                    images.tag(suite, variant),
-                    detach=True,
+                container = client().api.create_container(
+                    image,
                     name=name,
                     hostname=name,
-                    labels=dict(labels) if labels else {LABEL: _this_process()},
+                    labels=dict(labels) if labels else owner(),
                     environment={"LAB_CGROUP": cgroup},
-                    ports={f"{inner}/tcp": ("127.0.0.1", outer) for inner, outer in published.items()},
-                    **options,
+                    ports=list(published),
+                    host_config=_host_config(published, volume, network),
+                    networking_config=_networking_config(network, ip),
                 )
             except ImageNotFound as error:
-                raise LabError(f"no image {images.tag(suite, variant)}: run `make prepare`") from error
+                raise LabError(f"no image {image}: run `make prepare`") from error
+            host = cls(name, suite, published[22], published, client().containers.get(container["Id"]), volume)
+            try:
+                host.container.start()
             except APIError as error:
-                # another process may take the port between the question and the start
-                if "already allocated" not in str(error) and "already in use" not in str(error):
-                    raise
-                if f'"/{name}"' in str(error):
-                    raise LabError(f"a container {name} exists already") from error
                 _remove_container(name)
-                continue
-            host = cls(name, suite, published[22], published, container, volume)
+                # another process may take the port between the question and the start
+                if "port is already allocated" in str(error) or "address already in use" in str(error):
+                    continue
+                raise
             if wait:
                 host.wait_for_ssh()
             return host
-        raise LabError(f"{name}: no free port found")
+        raise LabError(f"{name}: the ports {sorted(wanted.values())} of 127.0.0.1 are in use")
 
     @property
     def address(self) -> str:
@@ -153,7 +149,7 @@ class LabHost:
             TimeoutError: no banner; the end of the container's log is shown.
         """
         try:
-            until(self._has_banner, timeout, f"{self.name}: SSH banner on port {self.port}")
+            until(self._has_banner, f"{self.name}: SSH banner on port {self.port}", timeout)
         except TimeoutError as error:
             log = self.container.logs(tail=20).decode(errors="replace")
             raise TimeoutError(f"{error}; its log: {log}") from error
@@ -183,7 +179,7 @@ class LabHost:
 
     def put(self, path: str, data: bytes | Path, mode: int = 0o644) -> None:
         """Write a file of root's, its directories too. `data` may be a file of this machine."""
-        script = f"mkdir -p {shlex.quote(os.path.dirname(path))} && cat > {shlex.quote(path)}"
+        script = f"mkdir -p {shlex.quote(str(Path(path).parent))} && cat > {shlex.quote(path)}"
         words = ("docker", "exec", "-i", self.name, "sh", "-c", f"{script} && chmod {mode:o} {shlex.quote(path)}")
         if isinstance(data, Path):
             with data.open("rb") as file:
@@ -214,14 +210,17 @@ class LabHost:
         """
         before = self.boot_id()
         self.exec("systemctl reboot")
-        until(lambda: self.boot_id() not in ("", before), timeout, f"{self.name}: a new boot")
+        until(lambda: self.boot_id() not in ("", before), f"{self.name}: a new boot", timeout)
         self.wait_for_ssh(timeout)
 
     def wait_until_up(self, timeout: float = 120) -> str:
         """Wait until systemd has started everything; returns `running` or `degraded`."""
-        states = ("running", "degraded")
-        state = lambda: self.exec("systemctl is-system-running").out.strip()  # noqa
-        return until(lambda: s if (s := state()) in states else None, timeout, f"{self.name}: all units started")
+
+        def state() -> str | None:
+            answer = self.exec("systemctl is-system-running").out.strip()
+            return answer if answer in ("running", "degraded") else None
+
+        return until(state, f"{self.name}: all units started", timeout) or ""
 
     def remove(self, keep_volume: bool = False) -> None:
         """Remove the host and its volumes. Does nothing when it is gone already."""
@@ -250,6 +249,22 @@ def clean(everything: bool = False) -> int:
             network.remove()
             removed += 1
     return removed
+
+
+def _host_config(ports: Mapping[int, int], volume: str | None, network: str | None) -> dict[str, Any]:
+    binds = {volume: {"bind": "/var/lib/docker", "mode": "rw"}} if volume else None
+    published = {inner: ("127.0.0.1", outer) for inner, outer in ports.items()}
+    config = client().api.create_host_config(
+        port_bindings=published, binds=binds, network_mode=network, **_LIKE_A_SERVER
+    )
+    return dict(config) | _ALL_OF_PROC
+
+
+def _networking_config(network: str | None, ip: str | None) -> dict[str, Any] | None:
+    if network is None:
+        return None
+    api = client().api
+    return dict(api.create_networking_config({network: api.create_endpoint_config(ipv4_address=ip)}))
 
 
 def owner() -> dict[str, str]:
