@@ -54,6 +54,11 @@ _KINDS: dict[str, Literal["ssh", "local", "docker"]] = {
 _METHODS: dict[str, Literal["sudo", "su"]] = {
     "sudo": "sudo", "su": "su", "ansible.builtin.sudo": "sudo", "ansible.builtin.su": "su",
 }  # fmt: skip
+# What provision/host/sshconfig.py takes over.
+_OPTIONS = frozenset((
+    "userknownhostsfile", "globalknownhostsfile", "hostkeyalias", "hostname", "identityfile", "identitiesonly",
+    "identityagent", "connecttimeout",
+))  # fmt: skip
 _TRUE = frozenset(("true", "yes", "on", "y", "t", "1"))
 _FALSE = frozenset(("false", "no", "off", "n", "f", "0", ""))
 
@@ -210,18 +215,21 @@ class ConnectionReader:
 
     def _argument(self, connection: Connection, flag: str, value: str, mark: Mark) -> Connection:
         if flag == "-J":
-            return replace(connection, jump=value)
+            return replace(connection, jump=tuple(value.split(",")))
         if flag == "-i":
             return replace(connection, private_key=connection.private_key or self._path(value))
         if flag == "-p":
             return replace(connection, port=connection.port or self._port(_Text(mark, value)))
         if flag == "-F":
             return replace(connection, config_file=self._path(value))
-        name, _, setting = value.replace("=", " ", 1).partition(" ")
+        name, _, setting = value.strip().replace("=", " ", 1).partition(" ")
+        setting = setting.strip()
         if name.lower() == "proxyjump":
-            return replace(connection, jump=setting.strip())
+            return replace(connection, jump=tuple(setting.split(",")))
         if name.lower() == "proxycommand":
-            return replace(connection, proxy_command=setting.strip())
+            return replace(connection, proxy_command=setting)
+        if name.lower() in _OPTIONS:
+            return replace(connection, options=(*connection.options, f"{name}={setting}"))
         self.warnings.append(f"ssh argument -o {value} has no effect here")
         return connection
 

@@ -28,9 +28,12 @@ class Connection:
         become_method: `sudo` or `su`.
         become_user: always `root`.
         become_password: for `become_method`.
-        jump: `[user@]host[:port]`, comma separated, as of `-J` and ProxyJump.
+        jump: bastions in the order they are passed, each `[user@]host[:port]`, as of `-J` and ProxyJump.
         proxy_command: as of ProxyCommand.
         config_file: an ssh_config used in place of ~/.ssh/config, as of `-F`.
+        options: OpenSSH options that say where files and keys are, each `Name=value`.
+
+    The names are those of `provision.host.target.Target`.
     """
 
     kind: Literal["ssh", "local", "docker"]
@@ -43,9 +46,10 @@ class Connection:
     become_method: Literal["sudo", "su"] = "sudo"
     become_user: str = "root"
     become_password: Secret | None = None
-    jump: str | None = None
+    jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     config_file: Path | None = None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
