@@ -66,13 +66,18 @@ def human_bytes(count: float) -> str:
 
 @dataclass(frozen=True)
 class Reference:
-    """Marks a settings field as the name of a host or a group of the inventory."""
+    """Marks a settings field as the name of a host or a group of the inventory.
+
+    `first`: the named hosts are set up before the one that names them. False for those that are only let in.
+    """
 
     kinds: tuple[str, ...] = ("group", "host")
+    first: bool = True
 
 
 GroupName = Annotated[str, Reference(("group",))]
 HostOrGroup = Annotated[str, Reference(("group", "host"))]
+Visitor = Annotated[str, Reference(("group", "host"), first=False)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,157 @@
+"""Bring one host to its declared state, and prove it: lock, plan, execute, ask again."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from provision.engine import state
+from provision.engine.events import ChangeProgress, Emit, HostPlanned, Note
+from provision.engine.execute import Executor
+from provision.engine.plan import Declared, Plan, make_plan, observe, planned
+from provision.engine.state import State
+from provision.errors import HostError, ProvisionError, ResourceFailed
+from provision.host.session import Session
+from provision.resources.base import Change, Job, Pending, Progress
+from provision.values import printable
+
+UNTIL_DONE = 24 * 3600.0
+"""Seconds that a job which another run left behind is waited for."""
+
+
+@dataclass
+class Applied:
+    """What was done on a host, also when it ended with an error."""
+
+    changed: list[Change] = field(default_factory=list)
+    unchanged: int = 0
+
+
+class HostApply:
+    """The apply of one host.
+
+    Args:
+        session: with root.
+        declared: what is to be true.
+        emit: gets the events.
+        stop: set when nothing new may start.
+        owner: who this is, for others that find the lock taken.
+        must_be: called with the plan that was made under the lock; raises when it is not the one that was agreed to.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        declared: Declared,
+        emit: Emit,
+        stop: threading.Event,
+        owner: str,
+        must_be: Callable[[Plan], None] | None = None,
+    ) -> None:
+        self.session, self.declared, self.emit, self.stop, self.owner = session, declared, emit, stop, owner
+        self.must_be = must_be
+        self.applied = Applied()
+
+    def run(self) -> Applied:
+        """Do it. What was done so far is in `applied` when this raises.
+
+        Raises:
+            ResourceFailed: a resource could not be brought to its state, or differs still after it was changed.
+            HostError: anything else about the host.
+            Interrupted: `stop` was set.
+        """
+        plan = make_plan(self.session, self.declared)
+        self._announce(plan)
+        before = plan.observation.state
+        if not plan.changes and self._state_after(before, set()).owned == before.owned:
+            if self.must_be:
+                self.must_be(plan)
+            return self.applied
+        # Somebody else may have worked here in between: the plan that counts is made under the lock.
+        self.session.lock(self.owner)
+        self._rejoin()
+        again = make_plan(self.session, self.declared)
+        if again.changes != plan.changes:
+            self._announce(again)
+        if self.must_be:
+            self.must_be(again)
+        self._converge(again)
+        return self.applied
+
+    def _announce(self, plan: Plan) -> None:
+        self.applied.unchanged = plan.unchanged
+        self.emit(
+            HostPlanned(host=plan.host, changes=plan.changes, unchanged=plan.unchanged, no_longer_declared=plan.gone)
+        )
+
+    def _rejoin(self) -> None:
+        """Wait for the jobs that an interrupted run left running; what they did shows in the plan that follows."""
+        for name in self.session.jobs():
+            self.emit(Note(host=self.declared.host, text=f"waiting for the job {name} of an earlier run"))
+            self.session.job(Job(name, script="exit 0", timeout=UNTIL_DONE), partial(self._waiting, name))
+
+    def _waiting(self, name: str, progress: Progress) -> None:
+        self.emit(
+            ChangeProgress(
+                host=self.declared.host, resource=f"job:{name}", text=progress.text, done=progress.done,
+                total=progress.total,
+            )
+        )  # fmt: skip
+
+    def _converge(self, plan: Plan) -> None:
+        """Change, then ask again; what a change brought to light is changed too, but nothing twice."""
+        executor = Executor(self.declared.host, self.session, self.emit, self.stop)
+        changed: dict[str, Change] = {}
+        try:
+            while plan.changes:
+                if stubborn := next((change for change in plan.changes if change.resource in changed), None):
+                    raise ResourceFailed(self.declared.host, stubborn.resource, f"did not converge: {stubborn.why}")
+                self._execute(executor, plan, changed)
+                plan = make_plan(self.session, self.declared)
+        except ProvisionError:
+            self._count(executor)
+            self._save(plan.observation.state, {change.resource for change in plan.changes} - self._names(executor))
+            raise
+        self._count(executor)
+        self._save(plan.observation.state, set())
+
+    def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> None:
+        resources = {resource.id: resource for resource in self.declared.resources}
+        for change in plan.changes:
+            resource, current = resources[change.resource], change
+            if change.uncertain:
+                executor.flush()
+                observed = observe(self.session, self.declared, resource).of[resource.id]
+                settled = planned(self.declared.host, resource, observed, Pending())
+                if settled is None:
+                    continue
+                current = settled
+            changed[resource.id] = current
+            executor.change(resource, current)
+        executor.flush()
+
+    def _names(self, executor: Executor) -> set[str]:
+        return {change.resource for change in executor.done}
+
+    def _count(self, executor: Executor) -> None:
+        self.applied.changed = executor.done
+        self.applied.unchanged = len(self.declared.entries) - len(self._names(executor))
+
+    def _state_after(self, before: State, without: set[str]) -> State:
+        return before.after((role, resource) for role, resource in self.declared.entries if resource.id not in without)
+
+    def _save(self, before: State, without: set[str]) -> None:
+        """Write what we own now. Fails a run that is fine otherwise, and never hides why a run failed."""
+        after = self._state_after(before, without)
+        if after.owned == before.owned:
+            return
+        step = state.write(after)
+        try:
+            answer = self.session.run(step.script, timeout=step.timeout, secrets=step.secrets)
+        except HostError:
+            if not without:
+                raise
+            return
+        if answer.rc and not without:
+            why = printable(answer.complaint, 300)
+            raise HostError(self.declared.host, f"cannot write {state.FOLDER}/state.json: {why}")

@@ -1,0 +1,88 @@
+"""What is to be true on a host: its roles, asked with what they may see."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from provision.data import search_path
+from provision.engine.plan import Declared
+from provision.engine.reach import Reach
+from provision.errors import InputError
+from provision.facts.model import Identity
+from provision.inventory.fleet import Fleet, Host
+from provision.resources.base import Resource
+from provision.roles import load_role
+from provision.templates import Templates
+from provision.view import HostView, Peer
+
+
+class Declarer:
+    """Asks roles. One for a run: templates are compiled once.
+
+    Args:
+        fleet: the inventory.
+        reach: asked for the addresses of peers.
+        roles: these alone; None: all that a host has.
+    """
+
+    def __init__(self, fleet: Fleet, reach: Reach, roles: Sequence[str] | None = None) -> None:
+        self.fleet, self.reach = fleet, reach
+        self.roles = None if roles is None else tuple(roles)
+        self.templates = Templates.of(fleet.path)
+        self._folders = (fleet.base, *search_path("templates", fleet.path))
+
+    def declare(self, host: Host, identity: Identity) -> Declared:
+        """All resources of a host.
+
+        Raises:
+            InputError: a role or a template refuses its settings, or two resources have the same id.
+            HostError: an address of a peer is needed and cannot be had.
+        """
+        view = self.view(host, identity)
+        wanted = [role for role in host.roles if self.roles is None or role in self.roles]
+        return Declared.of(host.name, self._entries(view, wanted), self.roles)
+
+    def _entries(self, view: HostView, roles: Sequence[str]) -> Iterator[tuple[str, Resource]]:
+        for role in roles:
+            module = load_role(role, self.fleet.path)
+            try:
+                for resource in module.declare(view, view.settings[role]):
+                    yield role, resource
+            except ValueError as error:
+                raise InputError(f"{view.name}: role {role}: {error}") from error
+
+    def view(self, host: Host, identity: Identity) -> HostView:
+        """The host as its roles see it."""
+        return HostView(
+            name=host.name,
+            identity=identity,
+            roles=host.roles,
+            settings=host.settings,
+            vars=host.vars,
+            render=self.templates.render,
+            find=self.find,
+            peers=lambda name: self._peers(host.name, name),
+            artifacts=host.artifacts,
+        )
+
+    def find(self, name: str) -> Path | None:
+        """A local file, relative to the inventory first, then to the templates' folders."""
+        return next((path for folder in self._folders if (path := folder / Path(name).expanduser()).exists()), None)
+
+    def _peers(self, host: str, name: str) -> tuple[Peer, ...]:
+        return tuple(
+            Peer(peer.name, self.reach.address(host, peer.name), peer.settings) for peer in self.fleet.members(name)
+        )
+
+
+def check_roles(roles: Sequence[str] | None, hosts: Sequence[Host]) -> None:
+    """Every role that was asked for belongs to one of the hosts.
+
+    Raises:
+        InputError: one does not.
+    """
+    from provision.inventory.names import did_you_mean
+
+    known: Mapping[str, None] = dict.fromkeys(role for host in hosts for role in host.roles)
+    for role in roles or ():
+        if role not in known:
+            raise InputError(f"none of these hosts has the role {role!r}{did_you_mean(role, known)}")

@@ -1,0 +1,139 @@
+"""What would change on a host: its declared resources, what is there, and the difference. One request."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provision.engine import state
+from provision.engine.script import LIMIT, probes
+from provision.engine.state import State
+from provision.errors import HostError, InputError, ResourceFailed
+from provision.host.session import Session
+from provision.resources.base import Change, Pending, Resource
+from provision.values import printable
+
+PROBE_TIMEOUT = 180.0
+"""Seconds for all probes of a host together."""
+
+_STATE = "provision state"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """All that is to be true on a host, in the order in which it is to be made true: (role, resource)."""
+
+    host: str
+    entries: tuple[tuple[str, Resource], ...]
+    roles: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, host: str, entries: Iterable[tuple[str, Resource]], roles: tuple[str, ...] | None = None) -> "Declared":
+        """Checks that every id is declared once; the very same resource may be declared by several roles.
+
+        Args:
+            host: its inventory name.
+            entries: (role, resource).
+            roles: these roles alone were asked for; None: all of the host's.
+
+        Raises:
+            InputError: two different resources have the same id.
+        """
+        found: dict[str, tuple[str, Resource]] = {}
+        for role, resource in entries:
+            first = found.setdefault(resource.id, (role, resource))
+            if first[1] != resource:
+                raise InputError(f"{host}: {resource.id} is declared by {first[0]} and differently by {role}")
+        return cls(host, tuple(found.values()), roles)
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """Without their roles."""
+        return tuple(resource for _, resource in self.entries)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is there: resource id -> the resource's own type; and what we own."""
+
+    of: Mapping[str, Any]
+    state: State
+    sections: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes of one host, in order."""
+
+    declared: Declared
+    changes: tuple[Change, ...]
+    observation: Observation
+
+    @property
+    def host(self) -> str:
+        """Its inventory name."""
+        return self.declared.host
+
+    @property
+    def unchanged(self) -> int:
+        """How many resources are as declared."""
+        return len(self.declared.entries) - len(self.changes)
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """What we own there and is no longer declared."""
+        names = (resource.id for resource in self.declared.resources)
+        return self.observation.state.gone(names, self.declared.roles)
+
+    @property
+    def download(self) -> int:
+        """Bytes that will come over the network, as far as known."""
+        return sum(change.download or 0 for change in self.changes)
+
+
+def make_plan(session: Session, declared: Declared) -> Plan:
+    """Ask the host once and compare.
+
+    Raises:
+        HostError: the host did not answer as it should.
+        ResourceFailed: a resource cannot be understood.
+    """
+    return compare(declared, observe(session, declared))
+
+
+def compare(declared: Declared, observation: Observation) -> Plan:
+    """The plan for what was observed. Pure."""
+    pending = Pending()
+    for resource in declared.resources:
+        if change := planned(declared.host, resource, observation.of[resource.id], pending):
+            pending.changes[resource.id] = change
+    return Plan(declared, tuple(pending.changes.values()), observation)
+
+
+def planned(host: str, resource: Resource, observed: Any, pending: Pending) -> Change | None:
+    """The resource's own plan; what it refuses is a failure of this resource on this host."""
+    try:
+        return resource.plan(observed, pending)
+    except ValueError as error:
+        raise ResourceFailed(host, resource.id, printable(str(error), 500)) from error
+
+
+def observe(session: Session, declared: Declared, only: Resource | None = None) -> Observation:
+    """Run all probes, or one resource's, in one request."""
+    resources = declared.resources if only is None else (only,)
+    fragments = {resource.id: resource.probe() for resource in resources}
+    script = probes({_STATE: state.probe()} | fragments)
+    answer = session.run(script.text, timeout=PROBE_TIMEOUT, limit=4 * LIMIT * len(script.names))
+    try:
+        sections = script.parse(answer.out)
+    except ValueError as error:
+        said = f": {printable(answer.complaint, 300)}" if answer.rc else ""
+        raise HostError(declared.host, f"the probes gave no answer ({error}){said}") from error
+    found: dict[str, Any] = {}
+    for resource in resources:
+        try:
+            found[resource.id] = resource.observe(sections[resource.id])
+        except ValueError as error:
+            what = printable(f"what the host says cannot be understood: {error}", 500)
+            raise ResourceFailed(declared.host, resource.id, what) from error
+    outputs = {name: section.out for name, section in sections.items() if name != _STATE}
+    return Observation(found, state.observe(sections[_STATE]), outputs)

@@ -1,0 +1,177 @@
+"""Hosts that were reached in this run: each once, whoever needs it first.
+
+A host is needed for its own work, and by others for its address when the inventory does not say one.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from provision import facts
+from provision.errors import HostError, HostRefused, ProvisionError
+from provision.facts.model import Identity
+from provision.facts.support import refusal
+from provision.host.session import Session
+from provision.host.target import Target
+from provision.inventory.fleet import Fleet, Host
+from provision.values import Secret, printable
+
+IDENTITY_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A session, and what the host is."""
+
+    session: Session
+    identity: Identity
+
+
+@dataclass
+class _Place:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    result: Reached | ProvisionError | None = None
+
+
+class Reach:
+    """Makes the connections of one run.
+
+    Args:
+        fleet: with all hosts, also those that are not worked on.
+        password: typed at a prompt, for hosts whose inventory has none.
+        become_password: the same for sudo and su.
+        connect: makes a session.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        password: Secret | None = None,
+        become_password: Secret | None = None,
+        connect: Callable[[Target], Session] | None = None,
+    ) -> None:
+        self.fleet, self.password, self.become_password = fleet, password, become_password
+        self._connect = connect
+        self._places = {name: _Place() for name in fleet.hosts}
+
+    def host(self, name: str) -> Reached:
+        """Connect and ask what the host is; the second time, the first answer.
+
+        Raises:
+            HostError: it cannot be reached, or did not answer.
+        """
+        place = self._places[name]
+        with place.lock:
+            if place.result is None:
+                try:
+                    place.result = self._reach(self.fleet.hosts[name])
+                except ProvisionError as error:
+                    place.result = error
+        if isinstance(place.result, ProvisionError):
+            raise place.result
+        return place.result
+
+    def supported(self, name: str) -> Reached:
+        """The same, for a host that is to be changed.
+
+        Raises:
+            HostRefused: its system cannot be served.
+        """
+        reached = self.host(name)
+        if reason := refusal(reached.identity):
+            raise HostRefused(name, reason)
+        return reached
+
+    def address(self, name: str, of: str) -> str:
+        """Where `of`'s peers reach it: declared, else its own primary address.
+
+        Args:
+            name: the host that wants to know, for messages.
+            of: the peer.
+
+        Raises:
+            HostError: it is not declared, and the peer cannot be asked.
+        """
+        if declared := self.fleet.hosts[of].address:
+            return declared
+        try:
+            found = self.host(of).identity.address
+        except HostError as error:
+            hint = f"set `address` of {of} in the inventory"
+            raise HostError(name, f"needs the address of {of}, which cannot be asked ({error})", hint) from error
+        if not found:
+            raise HostError(name, f"{of} has no primary address", f"set `address` of {of} in the inventory")
+        return found
+
+    def close(self) -> None:
+        """End all connections."""
+        for place in self._places.values():
+            if isinstance(place.result, Reached):
+                place.result.session.close()
+
+    def release(self, name: str) -> None:
+        """End the connection to one host; its answers stay known."""
+        place = self._places[name]
+        if isinstance(place.result, Reached):
+            place.result.session.close()
+
+    def _reach(self, host: Host) -> Reached:
+        session = (self._connect or _connect())(self.target(host))
+        try:
+            return Reached(session, identity(session))
+        except ProvisionError:
+            session.close()
+            raise
+
+    def target(self, host: Host) -> Target:
+        """How the host is reached, with what was typed at prompts."""
+        target = target_of(host)
+        return replace(
+            target,
+            password=self.password or target.password,
+            become_password=self.become_password or target.become_password,
+        )
+
+
+def target_of(host: Host) -> Target:
+    """How the inventory says that a host is reached.
+
+    Root is needed: where `ansible_become` is not set, it is reached by sudo unless the login is root.
+    """
+    known = host.connection
+    return Target(
+        name=host.name,
+        kind=known.kind,
+        host=known.host,
+        port=known.port,
+        user=known.user,
+        password=known.password,
+        private_key=known.private_key,
+        become=known.become or "ansible_become" not in host.vars,
+        become_method=known.become_method,
+        become_user=known.become_user,
+        become_password=known.become_password,
+        jump=tuple(part.strip() for part in (known.jump or "").split(",") if part.strip()),
+        proxy_command=known.proxy_command,
+        config_file=known.config_file,
+    )
+
+
+def identity(session: Session) -> Identity:
+    """What a host is, in one request.
+
+    Raises:
+        HostError: it did not answer as it should.
+    """
+    answer = session.run(facts.script(readings=False), timeout=IDENTITY_TIMEOUT)
+    try:
+        return facts.parse(answer.out).identity
+    except ValueError as error:
+        said = f": {printable(answer.complaint, 300)}" if answer.rc else ""
+        raise HostError(session.name, f"what it is cannot be understood ({error}){said}") from error
+
+
+def _connect() -> Callable[[Target], Session]:
+    from provision.host.connect import connect
+
+    return connect
