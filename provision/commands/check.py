@@ -1,0 +1,47 @@
+"""`provision check`: read the inventory and say every mistake; no host is contacted."""
+
+import json
+from typing import Any
+
+import typer
+
+from provision.commands.options import Inventory, Json, Verbose
+
+
+def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = False) -> None:
+    """Read the inventory and say every mistake with its place. No host is contacted, no secret's command is run."""
+    from provision.errors import InputError
+    from provision.inventory import load
+    from provision.inventory.locate import find_inventory
+    from provision.roles import RoleSchemas
+
+    path = find_inventory(inventory)
+    answer: dict[str, Any] = {"inventory": str(path), "hosts": 0, "groups": 0, "mistakes": [], "warnings": []}
+    try:
+        fleet = load(path, RoleSchemas(path))
+    except InputError as error:
+        answer["mistakes"] = [vars(mistake) for mistake in error.mistakes] or [{"message": str(error)}]
+        count = len(answer["mistakes"])
+        typer.echo(json.dumps(answer) if as_json else f"{error}\n{path}: {_count(count, 'mistake')}")
+        raise typer.Exit(error.exit_code) from None
+    groups = [name for name in fleet.groups if name not in ("all", "ungrouped")]
+    warnings = [str(warning) for warning in fleet.warnings]
+    warnings += [f"{host.name}: {warning}" for host in fleet.hosts.values() for warning in host.warnings]
+    answer |= {"hosts": len(fleet.hosts), "groups": len(groups), "warnings": warnings}
+    if as_json:
+        typer.echo(json.dumps(answer | {"foreign": [str(name) for name in fleet.foreign]}))
+        return
+    for warning in warnings:
+        typer.echo(f"warning: {warning}")
+    if verbose:
+        for name in fleet.foreign:
+            typer.echo(f"note: {name}")
+        for host in fleet.hosts.values():
+            where = host.connection.host if host.connection.kind == "ssh" else host.connection.kind
+            typer.echo(f"{host.name}  {where}  {' '.join(host.roles) or 'no roles'}")
+    counts = f"{_count(len(fleet.hosts), 'host')}, {_count(len(groups), 'group')}, 0 mistakes"
+    typer.echo(f"{path}: {counts}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
