@@ -151,9 +151,10 @@ def target_of(host: Host) -> Target:
         become_method=known.become_method,
         become_user=known.become_user,
         become_password=known.become_password,
-        jump=tuple(part.strip() for part in (known.jump or "").split(",") if part.strip()),
+        jump=known.jump,
         proxy_command=known.proxy_command,
         config_file=known.config_file,
+        options=known.options,
     )
 
 

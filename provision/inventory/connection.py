@@ -215,7 +215,7 @@ class ConnectionReader:
 
     def _argument(self, connection: Connection, flag: str, value: str, mark: Mark) -> Connection:
         if flag == "-J":
-            return replace(connection, jump=tuple(value.split(",")))
+            return replace(connection, jump=_hops(value))
         if flag == "-i":
             return replace(connection, private_key=connection.private_key or self._path(value))
         if flag == "-p":
@@ -225,7 +225,7 @@ class ConnectionReader:
         name, _, setting = value.strip().replace("=", " ", 1).partition(" ")
         setting = setting.strip()
         if name.lower() == "proxyjump":
-            return replace(connection, jump=tuple(setting.split(",")))
+            return replace(connection, jump=_hops(setting))
         if name.lower() == "proxycommand":
             return replace(connection, proxy_command=setting)
         if name.lower() in _OPTIONS:
@@ -242,3 +242,7 @@ def secret_of(node: Node, base: Path) -> Secret | None:
     if isinstance(source, Scalar) and source.text.partition(":")[0] in ("env", "file", "cmd"):
         return Secret(source.text, base=base)
     return None
+
+
+def _hops(text: str) -> tuple[str, ...]:
+    return tuple(hop.strip() for hop in text.split(",") if hop.strip())
