@@ -88,6 +88,9 @@ def _module(name: str, file: Path) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[full]
         raise InputError([Mistake(str(file), error.lineno or 0, error.offset or 0, error.msg)]) from error
+    except ImportError as error:
+        del sys.modules[full]
+        raise InputError([Mistake(str(file), 0, 0, f"the role cannot be loaded: {error}")]) from error
     except BaseException:
         del sys.modules[full]
         raise

@@ -1,6 +1,7 @@
 """`provision check`: read the inventory and say every mistake; no host is contacted."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from provision.commands.options import Inventory, Json, Verbose
 
 
-def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = False) -> None:
+def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = False) -> int:
     """Read the inventory and say every mistake with its place. No host is contacted, no secret's command is run."""
     from provision.errors import InputError
     from provision.inventory import load
@@ -20,17 +21,17 @@ def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = Fal
     try:
         fleet = load(path, RoleSchemas(path))
     except InputError as error:
-        answer["mistakes"] = [vars(mistake) for mistake in error.mistakes] or [{"message": str(error)}]
+        answer["mistakes"] = [asdict(mistake) for mistake in error.mistakes] or [{"message": str(error)}]
         count = len(answer["mistakes"])
         typer.echo(json.dumps(answer) if as_json else f"{error}\n{path}: {_count(count, 'mistake')}")
-        raise typer.Exit(error.exit_code) from None
+        return error.exit_code
     groups = [name for name in fleet.groups if name not in ("all", "ungrouped")]
     warnings = [str(warning) for warning in fleet.warnings]
     warnings += [f"{host.name}: {warning}" for host in fleet.hosts.values() for warning in host.warnings]
     answer |= {"hosts": len(fleet.hosts), "groups": len(groups), "warnings": warnings}
     if as_json:
         typer.echo(json.dumps(answer | {"foreign": [str(name) for name in fleet.foreign]}))
-        return
+        return 0
     for warning in warnings:
         typer.echo(f"warning: {warning}")
     if verbose:
@@ -41,6 +42,7 @@ def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = Fal
             typer.echo(f"{host.name}  {where}  {' '.join(host.roles) or 'no roles'}")
     counts = f"{_count(len(fleet.hosts), 'host')}, {_count(len(groups), 'group')}, 0 mistakes"
     typer.echo(f"{path}: {counts}")
+    return 0
 
 
 def _count(number: int, noun: str) -> str:
