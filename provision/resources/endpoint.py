@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.values import printable, quote
@@ -44,7 +44,8 @@ class Endpoint:
     expect: Mapping[str, object] | None = None
     status: int = 200
     timeout: float = 60
-    after: tuple[Resource, ...] = field(default=(), repr=False)
+    after: tuple[Resource | str, ...] = field(default=(), repr=False)
+    owned: ClassVar[bool] = False
 
     @property
     def id(self) -> str:

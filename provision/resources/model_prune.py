@@ -1,11 +1,12 @@
 """Models that are not declared: removed only where the inventory says so, by their exact names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 from provision.models.names import ModelName
 from provision.resources import model_store
-from provision.resources.base import Change, Pending, Resource, Run, Section, Step
+from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.model_store import DEFAULT_SERVER, Server, Store
 from provision.resources.ollama_model import api
 from provision.values import human_bytes
@@ -17,7 +18,7 @@ class ModelPrune:
 
     keep: tuple[str, ...]
     server: Server = DEFAULT_SERVER
-    after: tuple[Resource, ...] = field(default=(), repr=False)
+    owned: ClassVar[bool] = False
 
     @property
     def id(self) -> str:

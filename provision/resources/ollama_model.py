@@ -42,7 +42,7 @@ class OllamaModel:
     insecure: bool = False
     digest: str | None = None
     server: Server = DEFAULT_SERVER
-    after: tuple[Resource, ...] = field(default=(), repr=False)
+    after: tuple[Resource | str, ...] = field(default=(), repr=False)
     attempts: int = 5
     stall: float = 60.0
 
