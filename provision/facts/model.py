@@ -162,8 +162,12 @@ class Readings:
 
 @dataclass(frozen=True)
 class Facts:
-    """Both kinds, and what the probe could not find out (`notes`)."""
+    """Both kinds, and what the probe could not find out (`notes`).
+
+    `complete` is False when the probe did not come to its end: then what is missing may be there all the same.
+    """
 
     identity: Identity
     readings: Readings
     notes: tuple[str, ...] = ()
+    complete: bool = True

@@ -62,7 +62,8 @@ def parse(out: bytes) -> Facts:
         jetson=gpus.jetson_release(records),
         model=_model(records),
     )
-    return Facts(identity, _readings(records, os, nvidia.loads), _notes(records, identity) + nvidia.notes)
+    notes = _notes(records, identity) + nvidia.notes
+    return Facts(identity, _readings(records, os, nvidia.loads), notes, _complete(records))
 
 
 def _readings(records: Records, os: OS, loads: tuple[Load, ...]) -> Readings:
@@ -88,8 +89,7 @@ def _readings(records: Records, os: OS, loads: tuple[Load, ...]) -> Readings:
 
 def _notes(records: Records, identity: Identity) -> tuple[str, ...]:
     notes = []
-    ends = records.all("end")
-    if "identity" not in ends or ("readings" in records.all("begin") and "readings" not in ends):
+    if not _complete(records):
         notes.append("the probe did not come to its end: what it says is not complete")
     for missing, what in (
         (not records.all("os"), "no os-release: the system is not known"),
@@ -103,6 +103,11 @@ def _notes(records: Records, identity: Identity) -> tuple[str, ...]:
     if records.all("path") and not _file_systems(records):
         notes.append("df did not answer for every path: free space is not known")
     return tuple(notes)
+
+
+def _complete(records: Records) -> bool:
+    ends = records.all("end")
+    return "identity" in ends and ("readings" in ends or "readings" not in records.all("begin"))
 
 
 def _marks(records: Records) -> frozenset[str]:

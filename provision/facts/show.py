@@ -62,6 +62,16 @@ def row(host: str, facts: Facts) -> tuple[str, ...]:
     )
 
 
+def remarks(host: str, facts: Facts) -> list[str]:
+    """What an admin should know besides, one line each: why the host is not served, a reboot, the probe's notes."""
+    said = list(facts.notes)
+    if reason := refusal(facts.identity):
+        said.insert(0, f"not served: {reason}")
+    if facts.readings.reboot_required:
+        said.append("a reboot is pending")
+    return [f"{host}: {text}" for text in said]
+
+
 def plain(rows: Iterable[tuple[str, ...]]) -> str:
     """A table for a pipe or a log: one line a host, cells by two blanks, several values in a cell by commas."""
     table = [COLUMNS, *(tuple(cell.replace("\n", ", ") or "-" for cell in cells) for cells in rows)]

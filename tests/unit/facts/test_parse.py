@@ -87,7 +87,10 @@ def test_an_endless_answer_is_bounded() -> None:
 
 def test_an_answer_cut_in_the_readings_says_so() -> None:
     out = b"os=ID=debian\nmachine=x86_64\nmemory=5\nip=1 src 10.0.0.1\nend=identity\nbegin=readings\n"
-    assert parse(out).notes == ("the probe did not come to its end: what it says is not complete",)
+    facts = parse(out)
+    assert facts.notes == ("the probe did not come to its end: what it says is not complete",)
+    assert not facts.complete
+    assert parse(out + b"path=/\ndf=/dev/vda ext4 1 1 1 1% /\nend=readings\n").complete
 
 
 def test_architectures_by_pci_id() -> None:

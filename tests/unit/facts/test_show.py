@@ -15,7 +15,7 @@ from provision.facts.model import (
     Ollama,
     Readings,
 )
-from provision.facts.show import COLUMNS, as_data, as_json, plain, row
+from provision.facts.show import COLUMNS, as_data, as_json, plain, remarks, row
 from tests.unit.facts.tree import cases, devices
 
 GIGA = 10**9
@@ -117,6 +117,19 @@ def test_a_row_says_what_an_admin_looks_for() -> None:
 def test_a_gpu_without_a_driver_is_named_by_its_architecture() -> None:
     bare = replace(FACTS, identity=replace(FACTS.identity, gpus=(GPU("0000:01:00.0", "nvidia", "2204", ""),)))
     assert row("gpu01", bare)[COLUMNS.index("GPU")] == "nvidia ampere 2204 (no driver)"
+
+
+def test_remarks_name_the_host() -> None:
+    assert remarks("gpu01", FACTS) == ["gpu01: a note"]
+    old = replace(
+        FACTS,
+        identity=replace(FACTS.identity, os=replace(DEBIAN, version="11", name="Debian 11")),
+        readings=replace(FACTS.readings, reboot_required=True),
+        notes=(),
+    )
+    first, second = remarks("gpu01", old)
+    assert first.startswith("gpu01: not served: Debian 11 is not supported; supported are Debian 12")
+    assert second == "gpu01: a reboot is pending"
 
 
 def test_the_plain_table_has_one_line_a_host() -> None:
