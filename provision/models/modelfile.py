@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provision.errors import InputError, Mistake
-from provision.models import parameters
+from provision.models import parameters as known
 from provision.models.names import ModelName, looks_like_gpt_oss
 
 ROLES = ("system", "user", "assistant")
@@ -43,7 +43,7 @@ class Modelfile:
     """What a Modelfile says, the last of what may stand once, all of what may repeat."""
 
     sources: tuple[str, ...]
-    parameters: Mapping[str, parameters.Value] = field(default_factory=dict)
+    parameters: Mapping[str, known.Value] = field(default_factory=dict)
     system: str | None = None
     template: str | None = None
     adapter: str | None = None
@@ -118,17 +118,17 @@ def parse(text: str, file: str = "Modelfile") -> Modelfile:
     """
     mistakes: list[Mistake] = []
     found = list(instructions(text, file))
-    values: dict[str, parameters.Value] = {}
+    values: dict[str, known.Value] = {}
     once: dict[str, str] = {}
     for item in found:
         once[item.keyword] = item.value
         if item.keyword == "PARAMETER":
             try:
-                value = parameters.from_text(item.name, item.value)
+                value = known.from_text(item.name, item.value)
             except ValueError as error:
                 mistakes.append(Mistake(file, item.line, item.column, str(error)))
                 continue
-            if item.name in parameters.LIST:
+            if item.name in known.LIST:
                 earlier = values.get(item.name)
                 value = [*(earlier if isinstance(earlier, list) else []), str(value)]
             values[item.name] = value
