@@ -5,7 +5,6 @@ Digests are HMACs under a key that never leaves the host's 0600 file but for thi
 and a plain hash of a short password can be guessed.
 """
 
-import dataclasses
 import hashlib
 import hmac
 import json
@@ -13,11 +12,10 @@ import secrets as random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
+from provision.engine.plain import plain
 from provision.resources.base import Resource, Run, Section
-from provision.values import Secret, canonical, quote
+from provision.values import canonical, quote
 
 FOLDER = "/var/lib/provision"
 _FORMAT = 1
@@ -92,27 +90,4 @@ def write(state: State, folder: str = FOLDER) -> Run:
 
 def digest(resource: Resource, key: str) -> str:
     """The HMAC of what a resource declares."""
-    return hmac.new(key.encode(), canonical(_plain(resource, top=True)).encode(), hashlib.sha256).hexdigest()[:32]
-
-
-def _plain(value: Any, top: bool = False) -> Any:
-    """A declaration as JSON values. Other resources in it by their id, files by their name alone."""
-    if isinstance(value, Secret):
-        return {"secret": value.reveal()}
-    if isinstance(value, Resource) and not top:
-        return value.id
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=canonical)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return value.name
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    return getattr(value, "__qualname__", type(value).__qualname__)
+    return hmac.new(key.encode(), canonical(plain(resource, top=True)).encode(), hashlib.sha256).hexdigest()[:32]

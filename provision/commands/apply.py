@@ -1,0 +1,71 @@
+"""`provision apply`: make it so, and prove it."""
+
+from typing import Annotated
+
+import typer
+
+from provision.commands.options import (
+    AskBecomePass,
+    AskPass,
+    Diff,
+    Forks,
+    Inventory,
+    Json,
+    Roles,
+    Verbose,
+)
+
+
+def apply(
+    pattern: Annotated[str, typer.Argument(help="Which hosts, or a file made by `plan -o`.")] = "all",
+    inventory: Inventory = None,
+    batch: Annotated[
+        str, typer.Option("--batch", help="Hosts at a time, such as `1,25%`: one first, then a quarter at a time.")
+    ] = "",
+    max_fail: Annotated[
+        int | None, typer.Option("--max-fail", min=1, help="Start no more hosts when this many have failed.")
+    ] = None,
+    diff: Diff = False,
+    roles: Roles = None,
+    forks: Forks = 10,
+    ask_pass: AskPass = False,
+    ask_become_pass: AskBecomePass = False,
+    verbose: Verbose = 0,
+    as_json: Json = False,
+) -> int:
+    """Bring hosts to their declared state, then ask again to prove that nothing is left to change."""
+    from pathlib import Path
+
+    from provision.commands.running import Options, owner, running, split
+    from provision.engine.apply import Applied, HostApply
+    from provision.engine.fleet import Outcome
+    from provision.engine.planfile import PlanFile, is_plan_file
+    from provision.inventory.fleet import Host
+
+    agreed = PlanFile.read(Path(pattern)) if is_plan_file(pattern) else None
+    chosen = split(roles)
+    if agreed:
+        pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
+    options = Options(
+        "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
+        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0,
+    )  # fmt: skip
+    with running(options) as run:
+        if agreed:
+            agreed.check_inputs(run.fleet)
+        applied: dict[str, Applied] = {}
+
+        def work(host: Host) -> Applied:
+            reached = run.reach.supported(host.name)
+            declared = run.declarer.declare(host, reached.identity)
+            check = agreed.check if agreed else None
+            job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check)
+            applied[host.name] = job.applied
+            return job.run()
+
+        def counts(outcome: Outcome[Applied]) -> tuple[int, int]:
+            done = applied.get(outcome.host, Applied())
+            return len(done.changed), done.unchanged
+
+        run.each(work, counts)
+        return run.end()

@@ -1,0 +1,68 @@
+"""`provision plan`: what would change."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provision.commands.options import (
+    AskBecomePass,
+    AskPass,
+    Diff,
+    Forks,
+    Inventory,
+    Json,
+    Pattern,
+    Roles,
+    Verbose,
+)
+
+
+def plan(
+    pattern: Pattern = "all",
+    inventory: Inventory = None,
+    diff: Diff = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when something would change.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the plan in a file for `apply FILE`.")] = None,
+    roles: Roles = None,
+    forks: Forks = 10,
+    ask_pass: AskPass = False,
+    ask_become_pass: AskBecomePass = False,
+    verbose: Verbose = 0,
+    as_json: Json = False,
+) -> int:
+    """Show what `apply` would change, why, and how much it would download. Nothing is touched."""
+    from provision.commands.running import Options, running, split
+    from provision.engine.events import HostPlanned
+    from provision.engine.fleet import Outcome
+    from provision.engine.plan import Plan, make_plan
+    from provision.engine.planfile import PlanFile
+    from provision.errors import InputError
+    from provision.inventory.fleet import Host
+
+    options = Options(
+        "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles), diff=diff
+    )
+    with running(options) as run:
+
+        def work(host: Host) -> Plan:
+            reached = run.reach.supported(host.name)
+            made = make_plan(reached.session, run.declarer.declare(host, reached.identity))
+            run.emit(
+                HostPlanned(
+                    host=host.name, changes=made.changes, unchanged=made.unchanged, no_longer_declared=made.gone
+                )
+            )
+            return made
+
+        def counts(outcome: Outcome[Plan]) -> tuple[int, int]:
+            return (0, outcome.value.unchanged) if outcome.value else (0, 0)
+
+        run.each(work, counts)
+        plans: list[Plan] = [outcome.value for outcome in run.outcomes if outcome.value]
+        code = run.end(pending=exit_code and any(made.changes for made in plans))
+        if out is not None:
+            if len(plans) < len(run.hosts):
+                raise InputError(f"{out} is not written: not every host could be planned")
+            PlanFile.of(run.fleet, options.roles, plans).write(out)
+    return code

@@ -1,0 +1,181 @@
+"""What `plan` and `apply` share: from the options to a run that is under way."""
+
+import contextlib
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from provision.engine import order
+from provision.engine.declare import Declarer, check_roles
+from provision.engine.events import Emit, RunFinished, RunStarted
+from provision.engine.fleet import Failures, Interrupt, Outcome, closing, each, exit_code, finished, started
+from provision.engine.reach import Reach
+from provision.errors import InputError
+from provision.inventory import load
+from provision.inventory.fleet import Fleet, Host
+from provision.inventory.locate import find_inventory
+from provision.report.reporters import Json, Lines, fan_out, is_terminal, log_file, to_stream, wants_color
+from provision.report.text import Style
+from provision.roles import RoleSchemas
+from provision.values import Secret
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said, for all commands that work on hosts."""
+
+    command: str
+    inventory: Path | None = None
+    pattern: str = "all"
+    as_json: bool = False
+    verbose: int = 0
+    ask_pass: bool = False
+    ask_become_pass: bool = False
+    forks: int = 10
+    roles: tuple[str, ...] | None = None
+    batch: tuple[str, ...] = ()
+    max_fail: int | None = None
+    diff: bool = False
+    show_plan: bool = True
+
+
+@dataclass
+class Running:
+    """A run under way."""
+
+    options: Options
+    fleet: Fleet
+    hosts: tuple[Host, ...]
+    reach: Reach
+    declarer: Declarer
+    emit: Emit
+    interrupt: Interrupt
+    outcomes: list[Outcome[Any]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def each(self, work: Callable[[Host], Any], counts: Callable[[Outcome[Any]], tuple[int, int]]) -> None:
+        """Do `work` for every host, in waves and batches.
+
+        Args:
+            work: in a thread.
+            counts: how many resources were changed, and not, of an outcome.
+        """
+        failures = Failures(self.options.max_fail)
+        waves = order.waves(self.fleet, self.hosts)
+        for batch in order.batches(waves, self.options.batch):
+            outcomes = each(
+                batch,
+                started(self.emit, work),
+                forks=self.options.forks,
+                interrupt=self.interrupt,
+                go_on=failures.go_on,
+            )
+            for outcome in outcomes:
+                self.outcomes.append(outcome)
+                failures.count += outcome.error is not None
+                with closing(partial(self.reach.release, outcome.host)):
+                    self.emit(finished(outcome, *counts(outcome)))
+
+    def end(self, pending: bool = False) -> int:
+        """The last event; gives the exit code."""
+        code = exit_code(self.outcomes, bool(self.interrupt.presses), pending)
+        self.emit(RunFinished(exit_code=code, seconds=time.monotonic() - self.began))
+        return code
+
+
+def split(text: str | None) -> tuple[str, ...] | None:
+    """`a,b` as a tuple; None stays None."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@contextlib.contextmanager
+def running(options: Options) -> Iterator[Running]:
+    """Read the inventory, ask for passwords, set up the output; at the end connections are closed.
+
+    Raises:
+        InputError: the inventory or an option is wrong.
+    """
+    fleet, hosts = read_fleet(options)
+    check_roles(options.roles, hosts)
+    reach = Reach(fleet, *prompted(options))
+    with contextlib.ExitStack() as stack:
+        lines, reporter = output(options, stack)
+        log = stack.enter_context(log_file(options.command).open("w"))
+        emit = fan_out([reporter, Json(log, progress=False)])
+        interrupt = Interrupt(lambda: say_interrupted(options), reach.close)
+        stack.enter_context(closing(reach.close))
+        stack.enter_context(interrupt.installed())
+        emit(RunStarted(command=options.command, hosts=tuple(host.name for host in hosts)))
+        yield Running(options, fleet, hosts, reach, Declarer(fleet, reach, options.roles), emit, interrupt)
+    if lines is not None:
+        lines.recap()
+
+
+def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
+    """The inventory, and the hosts of it that are meant."""
+    path = find_inventory(options.inventory)
+    fleet = load(path, RoleSchemas(path))
+    try:
+        order.batches([], options.batch)
+    except ValueError as error:
+        raise InputError(f"--batch: {error}") from error
+    return fleet, fleet.match(options.pattern)
+
+
+def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
+    """Passwords typed at prompts: of the login, and for sudo or su."""
+    password = become = None
+    if options.ask_pass:
+        password = Secret.of(getpass.getpass("SSH password: "))
+    if options.ask_become_pass:
+        hint = " (empty: the SSH password)" if password else ""
+        typed = getpass.getpass(f"Become password{hint}: ")
+        become = Secret.of(typed) if typed else password
+    return password, become
+
+
+def output(options: Options, stack: contextlib.ExitStack) -> tuple[Lines | None, Emit]:
+    """The reporter for this terminal, pipe or `--json`."""
+    if options.as_json:
+        return None, Json(sys.stdout)
+    color = wants_color(sys.stdout)
+    settings: dict[str, Any] = {"diff": options.diff, "verbose": options.verbose, "plan": options.show_plan}
+    if is_terminal():
+        from provision.report.live import Live
+
+        live = stack.enter_context(Live(color, **settings))
+        return live, live
+    lines = Lines(to_stream(sys.stdout), Style(color), **settings)
+    return lines, lines
+
+
+def say_interrupted(options: Options) -> None:
+    """After the first Ctrl-C."""
+    print(
+        "interrupted: nothing new is started, running jobs go on on their hosts; Ctrl-C again disconnects.\n"
+        f"To go on: {rejoin(sys.argv)}",
+        file=sys.stderr,
+    )
+
+
+def rejoin(arguments: Sequence[str]) -> str:
+    """The command line that goes on where this one stopped: itself."""
+    import shlex
+
+    return shlex.join(["provision", *arguments[1:]])
+
+
+def owner() -> str:
+    """Who this is, for others that find a host locked: `anna@desk, pid 4711`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, pid {os.getpid()}"

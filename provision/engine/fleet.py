@@ -1,0 +1,186 @@
+"""Many hosts at once: threads, batches, a limit of failures, Ctrl-C."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from provision.engine.events import Emit, HostFinished, HostStarted, Status
+from provision.errors import HostError, Interrupted, ProvisionError, Unreachable
+from provision.inventory.fleet import Host
+
+T = TypeVar("T")
+FORKS = 10
+_LOOK = 0.2
+"""Seconds between two looks at the keyboard."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What came of one host: a value, or an error; neither when it was never begun."""
+
+    host: str
+    value: T | None = None
+    error: ProvisionError | None = None
+    seconds: float = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether any work was done for it."""
+        return self.value is not None or self.error is not None
+
+
+class Interrupt:
+    """Ctrl-C: once, nothing new starts; twice, the connections are ended.
+
+    Args:
+        first: called once, after the first.
+        second: called after the second; ends the connections.
+    """
+
+    def __init__(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        self.stop = threading.Event()
+        self.presses = 0
+        self._seen = 0
+        self._actions = (first, second)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator["Interrupt"]:
+        """Ctrl-C comes here while this lasts; SIGTERM counts as one."""
+        before = {number: signal.signal(number, self._pressed) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pressed(self, _number: int, _frame: object) -> None:
+        # A signal handler does as little as it can: the loop of `each` looks here often.
+        self.presses += 1
+        self.stop.set()
+
+    def act(self) -> None:
+        """Do what the key presses since the last call ask for."""
+        while self._seen < self.presses:
+            if self._seen < len(self._actions):
+                self._actions[self._seen]()
+            self._seen += 1
+
+    @property
+    def twice(self) -> bool:
+        """Whether the user wants out at once."""
+        return self.presses > 1
+
+
+def each(
+    hosts: Sequence[Host],
+    work: Callable[[Host], T],
+    *,
+    forks: int = FORKS,
+    interrupt: Interrupt | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Iterator[Outcome[T]]:
+    """Do `work` for every host, `forks` at a time; gives the outcomes as they come.
+
+    Args:
+        hosts: begun in this order.
+        work: runs in a thread; a `ProvisionError` is an outcome, any other exception ends the whole.
+        forks: how many at once.
+        interrupt: what Ctrl-C does.
+        go_on: asked before a host is begun; False: it and all later ones are not begun.
+    """
+    todo = list(reversed(hosts))
+    running: dict[Future[T], tuple[Host, float]] = {}
+    pool = ThreadPoolExecutor(forks, thread_name_prefix="host")
+    stop = interrupt.stop if interrupt else threading.Event()
+    try:
+        while todo or running:
+            while todo and len(running) < forks and go_on() and not stop.is_set():
+                host = todo.pop()
+                running[pool.submit(work, host)] = (host, time.monotonic())
+            if not running:
+                break
+            done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            if interrupt:
+                interrupt.act()
+            for future in done:
+                host, began = running.pop(future)
+                yield _outcome(host, future, time.monotonic() - began)
+        yield from (Outcome(host.name) for host in reversed(todo))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(host: Host, future: "Future[T]", seconds: float) -> Outcome[T]:
+    try:
+        return Outcome(host.name, value=future.result(), seconds=seconds)
+    except ProvisionError as error:
+        return Outcome(host.name, error=error, seconds=seconds)
+
+
+class Failures:
+    """Counts hosts that went wrong; asked before a host is begun."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most, self.count = most, 0
+
+    def go_on(self) -> bool:
+        """Whether more hosts may be begun."""
+        return self.most is None or self.count < self.most
+
+
+def status_of(error: ProvisionError | None, begun: bool, changed: int) -> Status:
+    """A host's status for the reader."""
+    if not begun:
+        return "skipped"
+    if error is None:
+        return "changed" if changed else "ok"
+    if isinstance(error, Interrupted):
+        return "interrupted"
+    return "unreachable" if isinstance(error, Unreachable) else "failed"
+
+
+def finished(outcome: Outcome[T], changed: int, unchanged: int) -> HostFinished:
+    """The last event of a host."""
+    return HostFinished(
+        host=outcome.host,
+        status=status_of(outcome.error, outcome.begun, changed),
+        changed=changed,
+        unchanged=unchanged,
+        seconds=outcome.seconds,
+        error=str(outcome.error) if outcome.error else "",
+    )
+
+
+def exit_code(outcomes: Sequence[Outcome[T]], interrupted: bool = False, pending: bool = False) -> int:
+    """The program's exit code: 130 before 3 before 1 before 4 before 2."""
+    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error}
+    if interrupted or 130 in codes:
+        return 130
+    if any(not outcome.begun for outcome in outcomes):
+        codes.add(1)
+    return next((code for code in (3, 1, 4) if code in codes), 2 if pending else 0)
+
+
+def started(emit: Emit, work: Callable[[Host], T]) -> Callable[[Host], T]:
+    """`work` that says first that the host's turn has come."""
+
+    def inner(host: Host) -> T:
+        emit(HostStarted(host=host.name))
+        return work(host)
+
+    return inner
+
+
+@contextlib.contextmanager
+def closing(close: Callable[[], None]) -> Iterator[None]:
+    """Close at the end; a host that does not let go is no failure of the run."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(HostError, OSError):
+            close()
