@@ -165,11 +165,11 @@ def identity(session: Session) -> Identity:
         HostError: it did not answer as it should.
     """
     answer = session.run(facts.script(readings=False), timeout=IDENTITY_TIMEOUT)
-    try:
-        return facts.parse(answer.out).identity
-    except ValueError as error:
-        said = f": {printable(answer.complaint, 300)}" if answer.rc else ""
-        raise HostError(session.name, f"what it is cannot be understood ({error}){said}") from error
+    found = facts.parse(answer.out)
+    if not found.complete:
+        said = printable(answer.complaint, 300)
+        raise HostError(session.name, f"the question what it is did not come to its end: {said}")
+    return found.identity
 
 
 def _connect() -> Callable[[Target], Session]:
