@@ -11,7 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from provision.errors import BecomeError, SessionLost, Unreachable
+from provision.errors import BecomeError, HostError, SessionLost, Unreachable
 from provision.host.target import Target
 from provision.host.wire import Connection, Wire
 from provision.values import Secret, printable
@@ -117,9 +117,11 @@ class _Dialogue:
     def until_ready(self) -> Rooted:
         deadline = time.monotonic() + _PASSWORD_WAIT
         while True:
-            if report := re.search(rb"(?m)^%s (ready|plain|missing|full)\b *(.*)\n" % self.nonce, self.heard):
+            if report := re.search(rb"(?m)^%s (ready|plain|missing|failed)\b *(.*)\n" % self.nonce, self.heard):
                 if report[1] == b"ready":
                     return Rooted(self.wire, report[2].decode("utf-8", "replace"), self.heard[report.end() :])
+                if report[1] == b"failed":
+                    raise HostError(self.target.name, printable(report[2].decode("utf-8", "replace"), 200))
                 raise self._refusal(report[1].decode())
             if self._prompted():
                 self._answer()
@@ -166,10 +168,8 @@ class _Dialogue:
             "asks": (f"{method} asks for a password", "use -K or set ansible_become_password"),
             "missing": (f"{method} is not installed", "install it, or log in as root"),
             "plain": (f"logged in as {user}, and become is off", "set ansible_become: true"),
-            "full": ("neither /run/provision nor /var/lib/provision can be written", "is the disk full or read-only?"),
         }[report]
-        what = message if report == "full" else f"cannot become root: {message}"
-        return BecomeError(self.target.name, what, hint)
+        return BecomeError(self.target.name, f"cannot become root: {message}", hint)
 
     def _ended(self) -> BecomeError | Unreachable:
         text = self._text()

@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.host import shell as root_shell
+from provision.host.become import start_as_root
+from provision.host.jobs import Jobs
 from provision.host.local import LocalConnection
-from provision.host.session import Answer
+from provision.host.lock import Lock
+from provision.host.session import Answer, Session
 from provision.host.shell import RootShell
 from provision.host.target import Target
-from provision.host.wire import Connection
+from provision.host.wire import Connection, Wire
+from provision.resources.base import Job, Progress
 
 if TYPE_CHECKING:
-    pass
+    import docker
 
 
-def connect(target: Target) -> "RootSession":
+def connect(target: Target) -> Session:
     """Log in and become root.
 
     Raises:
@@ -48,6 +52,9 @@ class RootSession:
         self.target = target
         self._connection = connection
         self._shell = RootShell(target, connection)
+        self._jobs = Jobs(self._shell)
+        self._lock = Lock(self._shell)
+        self._docker: docker.DockerClient | None = None
 
     @property
     def requests(self) -> int:
@@ -80,3 +87,41 @@ class RootSession:
     ) -> None:
         """See `Session.upload`."""
         root_shell.upload(self._shell, path, content, sha256, progress)
+
+    def job(self, job: Job, progress: Callable[[Progress], None] | None = None) -> Answer:
+        """See `Session.job`; what happens on a stall, a failure and at the end of the time: `Jobs.do`."""
+        return self._jobs.do(job, progress)
+
+    def jobs(self) -> list[str]:
+        """See `Session.jobs`."""
+        return self._jobs.running()
+
+    def lock(self, owner: str) -> None:
+        """See `Session.lock`."""
+        self._lock.take(owner)
+
+    def docker(self) -> "docker.DockerClient":
+        """See `Session.docker`.
+
+        Raises:
+            HostError: Docker's client is not installed on the host, or no engine answers.
+        """
+        if self._docker is None:
+            from provision.host.dockerd import docker_client  # requests and docker: 0.2 s
+
+            self._docker = docker_client(self.name, self._dial_docker)
+        return self._docker
+
+    def close(self) -> None:
+        """See `Session.close`. Returns when the host's lock is free again, if it was held."""
+        self._lock.release()
+        if self._docker is not None:
+            self._docker.close()
+            self._docker = None
+        self._shell.close(wait=3.0 if self._lock.held else 0.0)
+        self._connection.close()
+
+    def _dial_docker(self) -> Wire:
+        from provision.host.dockerd import PROGRAM
+
+        return start_as_root(self.target, self._connection, PROGRAM).wire

@@ -39,7 +39,10 @@ class Session(Protocol):
     """
 
     name: str
-    requests: int
+
+    @property
+    def requests(self) -> int:
+        """Requests to the root shell so far."""
 
     def run(
         self,

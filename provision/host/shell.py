@@ -5,8 +5,10 @@ two outputs. Never is a request sent before the last answer has come: busybox's 
 a file and has no standard input, so that nothing that it starts can eat the next request.
 """
 
+import contextlib
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,9 +28,8 @@ umask 077
 d=/run/provision
 mkdir -p $d/s.$$ 2>/dev/null || d=/var/lib/provision/run
 s=$d/s.$$
-mkdir -p $s || { echo; echo "$0 full"; exit 1; }
+mkdir -p $s || { echo; echo "$0 failed neither /run/provision nor /var/lib/provision can be written"; exit 1; }
 trap "rm -rf $s" EXIT
-trap "exit 1" HUP TERM
 for x in $d/s.*; do kill -0 ${x##*.} 2>/dev/null || rm -rf $x; done
 t=; if command -v timeout >/dev/null; then t=1; fi
 echo; echo "$0 ready $d"
@@ -41,6 +42,7 @@ case $k in
 u) x=$p.part; rm -f "$x"; head -c $n | tee "$x" 2>$s/e | sha256sum >$s/o;
 if [ "$(wc -c <"$x")" = $n ] && mv -f "$x" "$p" 2>>$s/e; then r=0; else rm -f "$x"; fi;;
 q) exit;;
+b) >$d/beat; >$s/o; r=0;;
 *) head -c $n >$s/c; [ "$(wc -c <$s/c)" = $n ] || exit; umask 22;
 case $k in
 r) ${t:+timeout -s KILL $p} sh $s/c </dev/null >$s/o 2>$s/e 9>&-; r=$?;;
@@ -79,6 +81,7 @@ class RootShell:
         self._wire: Wire = rooted.wire
         self._buffer = bytearray(rooted.rest)
         self._lost: str | None = None
+        self._turn = threading.Lock()
 
     def run(self, script: str, timeout: float, secrets: Mapping[str, str] | None, limit: int) -> Answer:
         """Run a script; see `Session.run`."""
@@ -92,36 +95,46 @@ class RootShell:
         self, path: str, size: int, pieces: Iterable[bytes], progress: Callable[[int, int], None] | None
     ) -> tuple[str, Answer]:
         """Write `size` bytes to `path`. Returns the SHA-256 of what arrived, and the answer."""
-        deadline = time.monotonic() + _UPLOAD_STALL
-        self._begin("u", size, 1 << 16, path, deadline)
-        sent = 0
-        for piece in pieces:
-            self._send(piece, time.monotonic() + _UPLOAD_STALL, f"uploading {path}")
-            sent += len(piece)
-            if progress:
-                progress(sent, size)
-        # The host writes out and hashes what is still in its buffers.
-        answer = self._answer(_UPLOAD_STALL + size / (5 << 20), 1 << 16, f"uploading {path}")
+        with self._turn:
+            self._begin("u", size, 1 << 16, path, time.monotonic() + _UPLOAD_STALL)
+            sent = 0
+            for piece in pieces:
+                self._send(piece, time.monotonic() + _UPLOAD_STALL, f"uploading {path}")
+                sent += len(piece)
+                if progress:
+                    progress(sent, size)
+            # The host writes out and hashes what is still in its buffers.
+            answer = self._answer(_UPLOAD_STALL + size / (5 << 20), 1 << 16, f"uploading {path}")
         return answer.out[:64].decode("ascii", "replace"), answer
+
+    def beat(self) -> None:
+        """Let the host see that we are there, unless a request under way shows it anyway."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._begin("b", 0, 0, "", time.monotonic() + 15.0)
+                self._answer(15.0, 0, "a heartbeat")
+                self.requests -= 1  # not of anybody's asking
+            finally:
+                self._turn.release()
 
     def close(self, *, wait: float = 0.0) -> None:
         """End the loop. With `wait`, up to so many seconds until it has ended on the host as well."""
-        if self._lost is None and wait:
-            try:
-                self._wire.patience(wait)
-                self._wire.send(b"q 0 0\n")
-                while self._wire.receive():
-                    pass
-            except (OSError, EOFError):
-                pass
+        if wait and self._turn.acquire(timeout=0.5):
+            if self._lost is None:
+                with contextlib.suppress(OSError):
+                    self._wire.patience(wait)
+                    self._wire.send(b"q 0 0\n")
+                    while self._wire.receive():
+                        pass
+            self._turn.release()
         self._lost = self._lost or "the session is closed"
         self._wire.close()
 
     def _ask(self, kind: str, body: bytes, timeout: float, limit: int, argument: str, what: str) -> Answer:
-        what = _gist(what)
-        deadline = time.monotonic() + timeout
-        self._begin(kind, len(body), limit, argument, deadline, body)
-        return self._answer(deadline - time.monotonic(), limit, what)
+        with self._turn:
+            deadline = time.monotonic() + timeout
+            self._begin(kind, len(body), limit, argument, deadline, body)
+            return self._answer(deadline - time.monotonic(), limit, _gist(what))
 
     def _begin(self, kind: str, size: int, limit: int, argument: str, deadline: float, body: bytes = b"") -> None:
         if self._lost:
