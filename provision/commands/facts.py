@@ -25,7 +25,7 @@ def facts(
     forks: Forks = 10,
 ) -> int:
     """Show what the hosts are: system, CPU, memory, GPUs, disks, Docker, Ollama. Nothing on them is changed."""
-    from provision.commands.passwords import ask
+    from provision.commands.running import Options, prompted
     from provision.engine.fleet import each, exit_code
     from provision.engine.reach import Reach
     from provision.inventory import load
@@ -36,7 +36,8 @@ def facts(
     # The secrets of roles are of no use here; those of a connection are missed when it is made.
     fleet = load(path, RoleSchemas(path), need_secrets=False)
     hosts = fleet.match(pattern)
-    reach = Reach(fleet, *ask(ask_pass, ask_become_pass))
+    typed = prompted(Options("facts", ask_pass=ask_pass, ask_become_pass=ask_become_pass))
+    reach = Reach(fleet, *typed)
     done = {outcome.host: outcome for outcome in each(hosts, lambda host: gather(reach, host), forks=forks)}
     outcomes = [done[host.name] for host in hosts]
     if as_json:
