@@ -78,9 +78,7 @@ class StoredSettings:
         values = {key: wanted[0] for key, wanted in change.private.items()}
         script = self.instance.act("settings", values="WEBUI_SETTINGS") + "\n"
         if any(key.startswith(RESTART) for key in values):
-            script += _RESTART.format(
-                container=quote(self.instance.container), ready=quote(f"{self.instance.url}/ready")
-            )
+            script += _RESTART.format(container=quote(self.instance.container))
         yield Run(script, timeout=700, secrets={"WEBUI_SETTINGS": json.dumps(values)})
 
 
@@ -88,8 +86,8 @@ _RESTART = """\
 [ $? = 0 ] || exit 1
 docker restart -t 30 {container} >/dev/null || exit
 end=$(($(date +%s) + 300))
-until docker exec {container} curl -sf --noproxy '*' -m 5 {ready} >/dev/null 2>&1; do
-    [ "$(date +%s)" -lt "$end" ] || {{ echo 'not ready within 300 s after a restart; see docker logs' >&2; exit 1; }}
+until [ "$(docker inspect -f '{{{{.State.Health.Status}}}}' {container} 2>/dev/null)" = healthy ]; do
+    [ "$(date +%s)" -lt "$end" ] || {{ echo 'not healthy within 300 s after a restart; see docker logs' >&2; exit 1; }}
     sleep 1
 done
 """
