@@ -1,0 +1,107 @@
+"""Docker's /etc/docker/daemon.json: our keys merged into what stands there, everything else kept."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provision.resources.base import Change, Diff, Pending, Run, Section, Step
+from provision.resources.file import File, Found, look, seen
+
+PATH = "/etc/docker/daemon.json"
+KEPT = "/etc/docker/.daemon.json.before"
+"""The file as it was before our last change, for `RESTORE`."""
+
+RESTORE = f"if [ -e {KEPT} ]; then mv -f {KEPT} {PATH}; else rm -f {PATH}; fi"
+"""A fragment that takes the last change back: for a daemon that does not start with it."""
+
+
+@dataclass(frozen=True)
+class DockerConfig:
+    """These keys stand in daemon.json with these values: mappings are merged key by key, lists and scalars replaced.
+
+    The new file is validated by `dockerd --validate` where the engine has that (>= 23.0).
+
+    Args:
+        wanted: JSON values.
+        absent: top-level keys that must not be there.
+    """
+
+    wanted: Mapping[str, Any]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`docker-config:daemon.json`."""
+        return "docker-config:daemon.json"
+
+    def probe(self) -> str:
+        """The file."""
+        return look(PATH, content=True)
+
+    def observe(self, section: Section) -> Found:
+        """The file."""
+        return seen(section)
+
+    def plan(self, observed: Found, pending: Pending) -> Change | None:
+        """`create` or `update`.
+
+        Raises:
+            ValueError: what stands there is no JSON object, so nothing can be kept of it.
+        """
+        if observed.kind == "missing":
+            actual: Any = {}
+        elif observed.kind == "file":
+            actual = parse(observed.content or b"")
+        else:
+            raise ValueError(f"a {observed.kind} stands at {PATH}; move it away")
+        merged = {key: value for key, value in merge(actual, self.wanted).items() if key not in self.absent}
+        if merged == actual and (merged or observed.kind == "file" or not self.wanted):
+            return None
+        keys = sorted(key for key in {**actual, **merged} if actual.get(key) != merged.get(key))
+        text = json.dumps(merged, indent=4, sort_keys=True) + "\n"
+        before = {key: actual.get(key) for key in keys}
+        after = {key: merged.get(key) for key in keys}
+        old = json.dumps(actual, indent=4, sort_keys=True) + "\n" if actual else ""
+        action = "create" if observed.kind == "missing" else "update"
+        return Change(self.id, action, ", ".join(keys), before, after, (Diff(PATH, old, text),), private=text)
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """Validate beside its place, keep the old one, rename."""
+        new = PATH + ".provision"
+        yield from File(new, str(change.private)).steps(change)
+        yield Run(_SWITCH.format(new=new, path=PATH, kept=KEPT))
+
+
+_SWITCH = """\
+if command -v dockerd >/dev/null && dockerd --help 2>&1 | grep -q -- --validate; then
+    said=$(dockerd --validate --config-file={new} 2>&1) || {{ rm -f {new}; echo "$said" >&2; exit 1; }}
+fi
+rm -f {kept}
+if [ -e {path} ]; then cp -p {path} {kept} || exit 1; fi
+mv -f {new} {path}
+"""
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The JSON object in a daemon.json; an empty file is an empty one.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        value = json.loads(content or b"{}") if content.strip() else {}
+    except ValueError as error:
+        raise ValueError(f"{PATH} is not valid JSON ({error}); mend it or move it away") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{PATH} is not a JSON object; mend it or move it away")
+    return value
+
+
+def merge(actual: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """`wanted` laid over `actual`, mappings key by key."""
+    merged = dict(actual)
+    for key, value in wanted.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

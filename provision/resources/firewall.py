@@ -1,0 +1,138 @@
+"""Who may reach a TCP port: a table of our own in nftables that only drops, beside whatever firewall is there.
+
+`table inet provision` hooks in before address translation, so that ports which Docker publishes count too, and it never
+accepts: a packet that passes it still has to pass ufw, firewalld or whatever else stands there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from provision.resources.base import Change, Diff, Pending, Run, Section, Step
+from provision.resources.file import File, Found, look, seen
+from provision.values import quote, sha256
+
+RULES = "/etc/provision/firewall.nft"
+UNIT = "/etc/systemd/system/provision-firewall.service"
+
+_UNIT = """\
+[Unit]
+Description=Who may reach the ports that provision guards
+Before=network-pre.target docker.service ollama.service
+Wants=network-pre.target
+DefaultDependencies=no
+After=local-fs.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f /etc/provision/firewall.nft
+ExecStop=-/usr/sbin/nft delete table inet provision
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A TCP port and the addresses (IPv4 or IPv6, with prefix length if they are networks) that may reach it.
+
+    The host itself always may, and so may its containers on Docker's default bridge.
+    """
+
+    port: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is there: the rules file, the unit file, whether the kernel has exactly these rules."""
+
+    rules: Found
+    unit: Found
+    loaded: bool
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """`table inet provision`, loaded now and at every boot."""
+
+    ports: tuple[Guarded, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """`firewall:provision`."""
+        return "firewall:provision"
+
+    @property
+    def rules(self) -> str:
+        """The file for `nft -f`: it replaces the table in one transaction."""
+        lines = [line for guarded in self.ports for line in _chain_lines(guarded)]
+        body = "".join(f"        {line}\n" for line in lines)
+        # The empty chain's name tells which rules the kernel has.
+        mark = f"rules_{sha256(body)[:12]}"
+        return (
+            "table inet provision\ndelete table inet provision\ntable inet provision {\n"
+            f"    chain {mark} {{\n    }}\n"
+            "    chain guard {\n        type filter hook prerouting priority -310; policy accept;\n"
+            f'        iifname {{ "lo", "docker0" }} accept\n{body}    }}\n}}\n'
+        )
+
+    @property
+    def mark(self) -> str:
+        """The name of the empty chain."""
+        return self.rules.partition("    chain ")[2].partition(" ")[0]
+
+    def probe(self) -> str:
+        """Both files, the kernel's table, the unit."""
+        return (
+            f"nft list chain inet provision {self.mark} >/dev/null 2>&1 && echo loaded\n"
+            '[ "$(systemctl is-enabled provision-firewall.service 2>/dev/null)" = enabled ] && echo enabled\n'
+            f"echo --\n{look(UNIT, content=True)}echo; echo --\n{look(RULES, content=True)}"
+        )
+
+    def observe(self, section: Section) -> Loaded:
+        """What is there.
+
+        Raises:
+            ValueError: the answer cannot be understood.
+        """
+        head, unit, rules = section.out.split(b"--\n", 2)
+        return Loaded(
+            seen(Section(0, rules)), seen(Section(0, unit.removesuffix(b"\n"))), b"loaded" in head, b"enabled" in head
+        )
+
+    def plan(self, observed: Loaded, pending: Pending) -> Change | None:
+        """`create` or `update`."""
+        files = [change for file, found in self._files(observed) if (change := file.plan(found, pending))]
+        after = {"ports": {str(guarded.port): list(guarded.sources) for guarded in self.ports}}
+        if files:
+            action = "create" if observed.rules.kind == "missing" else "update"
+            diffs: tuple[Diff, ...] = tuple(diff for change in files for diff in change.diffs)
+            return Change(self.id, action, files[-1].why, after=after, diffs=diffs)
+        if observed.loaded and observed.enabled:
+            return None
+        return Change(self.id, "load", "the kernel does not have these rules", after=after)
+
+    def _files(self, observed: Loaded) -> tuple[tuple[File, Found], ...]:
+        return (File(UNIT, _UNIT), observed.unit), (File(RULES, self.rules), observed.rules)
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """Both files, checked, then loaded."""
+        checked = RULES + ".checked"
+        yield from File(checked, self.rules).steps(change)
+        yield Run(f"nft -c -f {quote(checked)} || exit 1\nmv -f {quote(checked)} {RULES}\n")
+        yield from File(UNIT, _UNIT).steps(change)
+        yield Run(
+            "systemctl daemon-reload && systemctl --quiet enable provision-firewall.service "
+            "&& systemctl restart provision-firewall.service\n"
+        )
+
+
+def _chain_lines(guarded: Guarded) -> Iterator[str]:
+    for family, ours in (("ip", [s for s in guarded.sources if ":" not in s]),
+                         ("ip6", [s for s in guarded.sources if ":" in s])):  # fmt: skip
+        if ours:
+            yield f"tcp dport {guarded.port} {family} saddr {{ {', '.join(sorted(ours))} }} accept"
+    yield f"tcp dport {guarded.port} drop"

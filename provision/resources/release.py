@@ -1,0 +1,231 @@
+"""A program that comes as an archive: unpacked into a directory of its version, switched to by a symbolic link."""
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from provision.localfiles import file_digest
+from provision.resources.base import Change, Job, Pending, Progress, Run, Section, Step, Upload
+from provision.resources.file import switch
+from provision.values import human_bytes, printable, quote
+
+RECORD = ".provision-release"
+"""In the unpacked directory: the archive's SHA-256. Written last, so a directory without it is half made."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What is there: where the link leads, and the recorded digest of the wanted version's directory ("" if none)."""
+
+    link: str
+    digest: str
+    other: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of a program under `/opt/NAME/VERSION`, and a link in the path to its binary.
+
+    The archive's digest is compared before anything is unpacked. What runs stays until the new version is whole.
+
+    Args:
+        name: `ollama`.
+        version: `0.32.15`.
+        archive: a file of the control machine, or the URLs to try in order. Its name ends with `.tgz` or `.tar.zst`.
+        sha256: hex digest of the archive; "": the host compares with the `sha256sum.txt` beside the first URL.
+        binary: path of the program inside the archive.
+        link: where it is found in the path.
+        proxy_file: a file of shell assignments (`HTTPS_PROXY=...`) that the download reads, if it exists.
+    """
+
+    name: str
+    version: str
+    archive: Path | tuple[str, ...] = field(repr=False)
+    sha256: str = ""
+    binary: str = "bin/ollama"
+    link: str = "/usr/local/bin/ollama"
+    proxy_file: str = ""
+
+    @property
+    def id(self) -> str:
+        """`release:NAME`."""
+        return f"release:{self.name}"
+
+    @property
+    def home(self) -> str:
+        """The version's own directory."""
+        return f"/opt/{self.name}/{self.version}"
+
+    @property
+    def target(self) -> str:
+        """What the link leads to."""
+        return f"{self.home}/{self.binary}"
+
+    @property
+    def file_name(self) -> str:
+        """The archive's name."""
+        return self.archive.name if isinstance(self.archive, Path) else posixpath.basename(self.archive[0])
+
+    @property
+    def digest(self) -> str:
+        """The archive's SHA-256 where it is known before the host is asked."""
+        return self.sha256 or (file_digest(self.archive) if isinstance(self.archive, Path) else "")
+
+    def probe(self) -> str:
+        """Where the link leads, and the record."""
+        return (
+            f'printf "link=%s\\n" "$(readlink -- {quote(self.link)})"\n'
+            f'[ -x {quote(self.target)} ] && printf "digest=%s\\n" "$(cat {quote(f"{self.home}/{RECORD}")})"\n'
+            f"[ -L {quote(self.link)} ] || [ ! -e {quote(self.link)} ] || echo other=file\n:\n"
+        )
+
+    def observe(self, section: Section) -> Installed:
+        """What is there."""
+        values = dict(line.partition("=")[::2] for line in section.lines)
+        return Installed(values.get("link", ""), values.get("digest", ""), values.get("other", ""))
+
+    def plan(self, observed: Installed, pending: Pending) -> Change | None:
+        """`install` a version, or `switch` to one that is there already.
+
+        Raises:
+            ValueError: a local archive does not have the declared digest.
+        """
+        if self.sha256 and isinstance(self.archive, Path) and file_digest(self.archive) != self.sha256:
+            raise ValueError(f"{self.archive} has the SHA-256 {file_digest(self.archive)}, declared is {self.sha256}")
+        whole = bool(observed.digest) and self.digest in ("", observed.digest)
+        if whole and observed.link == self.target:
+            return None
+        before = {"link": observed.link}
+        after = {"version": self.version, "link": self.target}
+        seen = observed.link.removeprefix(f"/opt/{self.name}/").partition("/")[0] or (
+            "a file" if observed.other else ""
+        )
+        why = f"version {seen} -> {self.version}" if seen and seen != self.version else f"version {self.version}"
+        if whole:
+            return Change(self.id, "switch", why, before, after)
+        size = self.archive.stat().st_size if isinstance(self.archive, Path) else None
+        return Change(self.id, "install", why, before, after, download=size)
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """Fetch, compare, unpack beside its place, rename, switch."""
+        if change.action == "install":
+            waiting = f"/opt/{self.name}/.{self.version}-{self.file_name}"
+            yield Run(f"umask 022\nmkdir -p {quote(f'/opt/{self.name}')}\n")
+            if isinstance(self.archive, Path):
+                yield Upload(waiting, self.archive, self.digest)
+            else:
+                name = f"fetch-{self.name}-{self.version}".lower().replace(".", "-")
+                yield Job(name, self._fetch(self.archive, waiting), progress=fetch_progress, stall=120, retries=2)
+            yield Run(self._unpack(waiting), timeout=900)
+        folder = quote(posixpath.dirname(self.link))
+        yield Run(f"mkdir -p {folder}\n{_move_aside(self.link)}{switch(self.link, self.target)}")
+
+    def _fetch(self, urls: tuple[str, ...], waiting: str) -> str:
+        beside = posixpath.dirname(urls[0]) + "/sha256sum.txt"
+        return _FETCH.format(
+            waiting=quote(waiting),
+            urls=" ".join(quote(url) for url in urls),
+            sha256=quote(self.sha256),
+            sums=quote(beside),
+            name=quote(self.file_name),
+            proxy=quote(self.proxy_file),
+        )
+
+    def _unpack(self, waiting: str) -> str:
+        unpack = "zstd -dc --" if self.file_name.endswith(".zst") else "gzip -dc --"
+        return _UNPACK.format(
+            waiting=quote(waiting),
+            unpack=unpack,
+            tool=unpack.split()[0],
+            home=quote(self.home),
+            staging=quote(f"/opt/{self.name}/.{self.version}.new"),
+            binary=quote(self.binary),
+            record=RECORD,
+        )
+
+
+def fetch_progress(line: str) -> Progress | None:
+    """`size DONE TOTAL` lines of the download.
+
+    Raises:
+        ValueError: a line that says why the download is of no use.
+    """
+    words = line.split()
+    if words[:1] == ["size"] and len(words) == 3 and words[1].isdigit() and words[2].isdigit():
+        done, total = int(words[1]), int(words[2])
+        return Progress(f"downloading {human_bytes(done)}", done, total)
+    if line.startswith("refused: "):
+        raise ValueError(printable(line.removeprefix("refused: "), 400))
+    return None
+
+
+def _move_aside(link: str) -> str:
+    """A program that stands where the link belongs, put there by somebody else, is not lost."""
+    path = quote(link)
+    return f"if [ -e {path} ] && [ ! -L {path} ]; then mv -f {path} {quote(link + '.before-provision')} || exit 1; fi\n"
+
+
+# A download goes on where an interrupted one ended (curl -C -); a file with the wrong digest is not kept.
+_FETCH = """\
+[ -z {proxy} ] || [ ! -r {proxy} ] || {{ set -a; . {proxy}; set +a; }}
+waiting={waiting} want={sha256}
+if [ -z "$want" ]; then
+    want=$(curl -fsSL --max-time 60 {sums} | awk -v n={name} '{{ sub("^[.]/", "", $2) }} $2 == n {{ print $1 }}')
+    if [ -z "$want" ]; then echo 'refused: no SHA-256 is declared, and there is none at '{sums}; exit 1; fi
+fi
+for url in {urls}; do
+    total=$(curl -fsSIL --max-time 60 "$url" | tr -d '\\r' |
+        awk 'tolower($1) == "content-length:" {{ n = $2 }} END {{ print n + 0 }}')
+    curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$url" &
+    curl=$!
+    while kill -0 $curl 2>/dev/null; do
+        echo "size $(stat -c %s "$waiting" 2>/dev/null || echo 0) ${{total:-0}}"
+        sleep 1
+    done
+    if wait $curl; then got=1; break; fi
+done
+if [ -z "$got" ]; then echo "cannot download "{urls}; exit 1; fi
+have=$(sha256sum <"$waiting")
+if [ "${{have%% *}}" != "$want" ]; then
+    rm -f "$waiting"
+    echo "refused: the download has the SHA-256 ${{have%% *}}, expected is $want"
+    exit 1
+fi
+"""
+
+# Members that would leave the directory, and devices, are refused before anything is unpacked.
+_UNPACK = """\
+umask 022
+w={waiting} s={staging}
+trap 'rm -rf "$s" "$w"' EXIT
+command -v {tool} >/dev/null || {{ echo "{tool} is not installed" >&2; exit 1; }}
+{unpack} "$w" | tar -tvf - >"$PROVISION_TMP/members" || {{ echo 'the archive is damaged' >&2; exit 1; }}
+awk '
+function leaves(path, depth,   parts, n, i) {{
+    n = split(path, parts, "/")
+    for (i = 1; i <= n; i++) {{
+        if (parts[i] == "..") {{ if (--depth < 0) return 1 }} else if (parts[i] != "" && parts[i] != ".") depth++
+    }}
+    return 0
+}}
+{{
+    kind = substr($0, 1, 1); name = $0
+    sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +/, "", name)
+    target = name; arrow = index(name, kind == "h" ? " link to " : " -> ")
+    if (kind == "l" || kind == "h") {{
+        target = substr(name, arrow + (kind == "h" ? 9 : 4)); name = substr(name, 1, arrow - 1)
+    }}
+    depth = split(name, unused, "/") - 1 - (name ~ /^[.]\\//)
+    bad = kind !~ /[-dlh]/ || name ~ /^\\// || leaves(name, 0)
+    if (kind == "l") bad = bad || target ~ /^\\// || leaves(target, depth)
+    if (kind == "h") bad = bad || target ~ /^\\// || leaves(target, 0)
+    if (bad) {{ print "the archive is refused: it holds " $0; exit 1 }}
+}}' "$PROVISION_TMP/members" >&2 || exit 1
+rm -rf "$s" && mkdir "$s" || exit 1
+{unpack} "$w" | tar -xf - --no-same-owner -C "$s" || {{ echo 'the archive cannot be unpacked' >&2; exit 1; }}
+[ -f "$s"/{binary} ] || {{ echo 'there is no '{binary}' in the archive' >&2; exit 1; }}
+chmod 0755 "$s" "$s"/{binary} || exit 1
+have=$(sha256sum <"$w") && echo "${{have%% *}}" >"$s/{record}" || exit 1
+rm -rf {home} && mv "$s" {home}
+"""

@@ -1,0 +1,203 @@
+"""A systemd service: enabled, running, and running with what is declared now.
+
+Restarts follow state, not events: a service that runs with an older specification (PROVISION_SPEC in the environment of
+its process) or that is older than its files is restarted, whoever changed them and whenever.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provision.resources.base import Change, Pending, Resource, Run, Section, Step
+from provision.values import printable, quote
+
+SPEC = "PROVISION_SPEC"
+"""Name of the variable that a unit of ours carries: a hash of all that the process depends on."""
+
+_PROPERTIES = "LoadState ActiveState SubState UnitFileState NeedDaemonReload MainPID Result Type NRestarts"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What systemd and /proc say.
+
+    `spec` is PROVISION_SPEC of the process, `started` its start in s since the epoch (0: no process), `newest` the
+    latest modification of the files, in s, with `newest_file`.
+    """
+
+    properties: Mapping[str, str]
+    spec: str = ""
+    started: float = 0.0
+    newest: float = 0.0
+    newest_file: str = ""
+    log: str = ""
+
+    def __getitem__(self, name: str) -> str:
+        return self.properties.get(name, "")
+
+    @property
+    def active(self) -> bool:
+        """Running; for a one-shot that remains: it ran."""
+        return self["ActiveState"] in ("active", "reloading")
+
+    @property
+    def crashing(self) -> bool:
+        """It ends again and again, and systemd is about to start it once more."""
+        return self["SubState"] == "auto-restart"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A unit's state.
+
+    Args:
+        name: `ollama` for `ollama.service`, or with its suffix.
+        enabled: starts at boot; None: left as it is.
+        running: runs now.
+        restart_on: resources whose change means that it must start anew.
+        spec: the value of PROVISION_SPEC in the environment of the process.
+        files: paths; a process that is older than one of them is restarted (for units that are not ours).
+        on_failure: a fragment that undoes what made the start fail; it is started once more after that.
+        timeout: seconds that a start may take.
+    """
+
+    name: str
+    enabled: bool | None = True
+    running: bool = True
+    restart_on: tuple[Resource, ...] = field(default=(), repr=False)
+    spec: str = ""
+    files: tuple[str, ...] = ()
+    on_failure: str = field(default="", repr=False)
+    timeout: float = 120.0
+
+    @property
+    def id(self) -> str:
+        """`service:NAME`."""
+        return f"service:{self.name}"
+
+    @property
+    def unit(self) -> str:
+        """The unit's whole name."""
+        return self.name if "." in self.name else f"{self.name}.service"
+
+    def probe(self) -> str:
+        """`systemctl show`, the process's specification and start, the files' times, the end of a failure's log."""
+        files = " ".join(quote(path) for path in self.files)
+        return _PROBE.format(unit=quote(self.unit), properties=_PROPERTIES.replace(" ", ","), files=files)
+
+    def observe(self, section: Section) -> Running:
+        """What is there.
+
+        Raises:
+            ValueError: systemd did not answer.
+        """
+        lines = dict(line.partition("=")[::2] for line in section.lines if "=" in line)
+        if "ActiveState" not in lines:
+            raise ValueError(f"systemctl gave no answer: {section.err.decode('utf-8', 'replace').strip()[-200:]}")
+        logs = [line.partition("=")[2] for line in section.lines if line.startswith("log=")]
+        files = [line.partition("=")[2].partition(" ") for line in section.lines if line.startswith("file=")]
+        newest = max(((float(when), path) for when, _, path in files if when.isdigit()), default=(0.0, ""))
+        return Running(lines, lines.get("spec", ""), _started(lines), newest[0], newest[1], " | ".join(logs))
+
+    def plan(self, observed: Running, pending: Pending) -> Change | None:
+        """One of `start`, `restart`, `stop`, `enable`, `reload`."""
+        before = {"active": observed["ActiveState"], "enabled": observed["UnitFileState"]}
+        after: dict[str, Any] = {"active": "active" if self.running else "inactive"}
+        reasons = self._reasons(observed, pending)
+        if not self.running:
+            if not observed.active and not observed.crashing:
+                return None
+            return Change(self.id, "stop", "runs", before, after)
+        wrong_boot = self.enabled is not None and observed["UnitFileState"] != (
+            "enabled" if self.enabled else "disabled"
+        )
+        if wrong_boot and observed["UnitFileState"] in ("static", "indirect", "generated", "alias"):
+            wrong_boot = False
+        if wrong_boot:
+            after["enabled"] = "enabled" if self.enabled else "disabled"
+        if not observed.active:
+            log = f": {printable(observed.log, 200)}" if observed.log else ""
+            state = "fails again and again" if observed.crashing else observed["ActiveState"] or "not there"
+            return Change(self.id, "start", f"{state}{log}", before, after)
+        if reasons:
+            return Change(self.id, "restart", reasons[0], before, after)
+        if wrong_boot:
+            return Change(self.id, "enable" if self.enabled else "disable", "at boot", before, after)
+        return None
+
+    def _reasons(self, observed: Running, pending: Pending) -> list[str]:
+        reasons = []
+        if earlier := pending.any(*self.restart_on):
+            reasons.append(f"{earlier.resource} changes")
+        if self.spec and observed.spec != self.spec:
+            reasons.append("it runs with older settings")
+        if self.files and observed.started and observed.newest > observed.started + 1:
+            reasons.append(f"it started before {observed.newest_file} was changed")
+        if observed["NeedDaemonReload"] == "yes":
+            reasons.append("its unit was changed")
+        return reasons
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """One script; a start counts when the service is still the same process a moment later."""
+        unit = quote(self.unit)
+        boot = "" if self.enabled is None else f"systemctl --quiet {'enable' if self.enabled else 'disable'} {unit}"
+        if change.action == "stop":
+            yield Run(f"systemctl stop {unit} || exit 1\n{boot}\n", timeout=self.timeout)
+        elif change.action in ("enable", "disable"):
+            yield Run(f"{boot}\n", timeout=self.timeout)
+        else:
+            again = f"{self.on_failure}\nup >/dev/null 2>&1" if self.on_failure else ":"
+            yield Run(_START.format(unit=unit, boot=boot or ":", again=again), timeout=self.timeout)
+
+
+_PROBE = """\
+u={unit}
+systemctl show -p {properties} -- "$u" || exit 1
+p=$(systemctl show --value -p MainPID -- "$u")
+if [ "${{p:-0}}" -gt 0 ] 2>/dev/null && [ -r "/proc/$p/environ" ]; then
+    tr '\\0' '\\n' <"/proc/$p/environ" | sed -n 's/^PROVISION_SPEC=/spec=/p'
+    sed 's/^.*) //; s/^/stat=/' "/proc/$p/stat"
+    sed -n 's/^btime /btime=/p' /proc/stat
+    echo "ticks=$(getconf CLK_TCK 2>/dev/null || echo 100)"
+fi
+for f in {files}; do
+    [ -e "$f" ] && stat -c 'file=%Y %n' -- "$f"
+done
+case $(systemctl is-active -- "$u") in
+failed | activating) journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/' ;;
+esac
+:
+"""
+
+# reset-failed: the start limit counts the starts of an earlier, broken state too.
+_START = """\
+systemctl daemon-reload || exit 1
+{boot} || exit 1
+up() {{
+    systemctl reset-failed {unit} 2>/dev/null
+    systemctl restart {unit} || return 1
+    was=$(systemctl show --value -p MainPID,NRestarts -- {unit})
+    n=0
+    while [ $n -lt 3 ]; do
+        sleep 0.5
+        n=$((n + 1))
+        [ "$(systemctl is-active -- {unit})" = active ] || return 1
+    done
+    [ "$(systemctl show --value -p MainPID,NRestarts -- {unit})" = "$was" ]
+}}
+up && exit 0
+log=$(journalctl -q -n 4 --no-pager -o cat -u {unit} 2>/dev/null | tr '\\n' '|')
+echo "{unit} does not stay up: $log" >"$PROVISION_TMP/why"
+{again}
+cat "$PROVISION_TMP/why" >&2
+exit 1
+"""
+
+
+def _started(lines: Mapping[str, str]) -> float:
+    """When the process started, from fields of /proc/PID/stat (proc(5): starttime is the 22nd) and the boot time."""
+    fields = lines.get("stat", "").split()
+    if len(fields) < 20 or not lines.get("btime", "").isdigit():
+        return 0.0
+    ticks = int(lines.get("ticks", "") or 100)
+    return int(lines["btime"]) + int(fields[19]) / ticks
