@@ -1,5 +1,6 @@
 """Bring one host to its declared state, and prove it: lock, plan, execute, ask again."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,15 +103,20 @@ class HostApply:
         """Change, then ask again; what a change brought to light is changed too, but nothing twice."""
         executor = Executor(self.declared.host, self.session, self.emit, self.stop)
         changed: dict[str, Change] = {}
+        round_began = 0
         try:
             while plan.changes:
+                round_began = len(executor.done)
                 if stubborn := next((change for change in plan.changes if change.resource in changed), None):
                     raise ResourceFailed(self.declared.host, stubborn.resource, f"did not converge: {stubborn.why}")
                 self._execute(executor, plan, changed)
                 plan = make_plan(self.session, self.declared)
         except ProvisionError:
+            settled = {change.resource for change in executor.done[round_began:]}
             self._count(executor)
-            self._save(plan.observation.state, {change.resource for change in plan.changes} - self._names(executor))
+            # Why the run failed is the news; that its state could not be written either is not.
+            with contextlib.suppress(HostError):
+                self._save(plan.observation.state, {change.resource for change in plan.changes} - settled)
             raise
         self._count(executor)
         self._save(plan.observation.state, set())
@@ -130,28 +136,24 @@ class HostApply:
             executor.change(resource, current)
         executor.flush()
 
-    def _names(self, executor: Executor) -> set[str]:
-        return {change.resource for change in executor.done}
-
     def _count(self, executor: Executor) -> None:
         self.applied.changed = executor.done
-        self.applied.unchanged = len(self.declared.entries) - len(self._names(executor))
+        self.applied.unchanged = len(self.declared.entries) - len({change.resource for change in executor.done})
 
     def _state_after(self, before: State, without: set[str]) -> State:
         return before.after((role, resource) for role, resource in self.declared.entries if resource.id not in without)
 
     def _save(self, before: State, without: set[str]) -> None:
-        """Write what we own now. Fails a run that is fine otherwise, and never hides why a run failed."""
+        """Write what we own now, if that is news.
+
+        Raises:
+            HostError: it cannot be written.
+        """
         after = self._state_after(before, without)
         if after.owned == before.owned:
             return
         step = state.write(after)
-        try:
-            answer = self.session.run(step.script, timeout=step.timeout, secrets=step.secrets)
-        except HostError:
-            if not without:
-                raise
-            return
-        if answer.rc and not without:
+        answer = self.session.run(step.script, timeout=step.timeout, secrets=step.secrets)
+        if answer.rc:
             why = printable(answer.complaint, 300)
             raise HostError(self.declared.host, f"cannot write {state.FOLDER}/state.json: {why}")
