@@ -64,12 +64,10 @@ case $volume in
 esac
 [ ! -f "$here/webui.db" ] || {{ echo here; exit 0; }}
 command -v docker >/dev/null 2>&1 && docker info >/dev/null 2>&1 || exit 0
-names=$(docker volume ls -q) || exit
 {{
-    [ -z "$names" ] || docker volume inspect -f '{{{{.Name}}}} {{{{.Mountpoint}}}}' $names
-    ids=$(docker ps -aq)
-    mounts='{{{{range .Mounts}}}}{{{{println .Type .Destination .Source}}}}{{{{end}}}}'
-    [ -z "$ids" ] || docker inspect -f "$mounts" $ids |
+    docker volume ls -q | xargs -r docker volume inspect -f '{{{{.Name}}}} {{{{.Mountpoint}}}}'
+    docker ps -aq |
+        xargs -r docker inspect -f '{{{{range .Mounts}}}}{{{{println .Type .Destination .Source}}}}{{{{end}}}}' |
         sed -n 's|^bind {data} \\(.*\\)$|\\1 \\1|p'
 }} | while read -r name folder; do
     [ -f "$folder/webui.db" ] || continue

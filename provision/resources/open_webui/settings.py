@@ -76,14 +76,13 @@ class StoredSettings:
             yield Run(f"echo {quote(message)} >&2; exit 1\n")
             return
         values = {key: wanted[0] for key, wanted in change.private.items()}
-        script = self.instance.act("settings", values="WEBUI_SETTINGS") + "\n"
+        script = self.instance.act("settings", values="WEBUI_SETTINGS") + " || exit\n"
         if any(key.startswith(RESTART) for key in values):
             script += _RESTART.format(container=quote(self.instance.container))
         yield Run(script, timeout=700, secrets={"WEBUI_SETTINGS": json.dumps(values)})
 
 
 _RESTART = """\
-[ $? = 0 ] || exit 1
 docker restart -t 30 {container} >/dev/null || exit
 end=$(($(date +%s) + 300))
 until [ "$(docker inspect -f '{{{{.State.Health.Status}}}}' {container} 2>/dev/null)" = healthy ]; do
