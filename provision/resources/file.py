@@ -120,18 +120,24 @@ class File:
             raise ValueError(f"a {observed.kind} stands at {self.path}; move it away")
         wanted = {"mode": self.mode, "owner": self.owner, "group": self.group, "sha256": self.digest}
         if observed.kind == "missing":
-            return Change(self.id, "create", self._why("not there"), after=wanted, diffs=self._diff(None))
+            return Change(self.id, "create", self._why("not there"), after=self._shown(wanted), diffs=self._diff(None))
         actual = {key: getattr(observed, key) for key in wanted}
         if observed.kind == "link":
             why = f"a link to {observed.target} stands there"
-            return Change(self.id, "update", self._why(why), {"link": observed.target}, wanted, self._diff(None))
+            return Change(
+                self.id, "update", self._why(why), {"link": observed.target}, self._shown(wanted), self._diff(None)
+            )
         different = [key for key in wanted if actual[key] != wanted[key]]
         if not different:
             return None
         names = ", ".join("content" if key == "sha256" else key for key in different)
         diffs = self._diff(observed.content) if "sha256" in different else ()
-        before, after = ({key: side[key] for key in different} for side in (actual, wanted))
+        before, after = (self._shown({key: side[key] for key in different}) for side in (actual, wanted))
         return Change(self.id, "update", self._why(f"{names} differs"), before, after, diffs)
+
+    def _shown(self, attributes: dict[str, str]) -> dict[str, str]:
+        """For a reader. A short secret could be found from its digest."""
+        return attributes | {"sha256": ELIDED} if self.sensitive and "sha256" in attributes else attributes
 
     def _why(self, reason: str) -> str:
         return f"{reason}; {self.note}" if self.note else reason
