@@ -13,10 +13,11 @@ def masked(text: str) -> str:
     """`text` with the values of all secrets revealed so far replaced by `***`, as they are and as sh quotes them."""
     for secret in sorted(revealed(), key=len, reverse=True):
         if len(secret) >= _SHORTEST:
+            quoted = quote(secret)
             # A secret with a quote in it looks different inside a quoted word.
-            for form in {secret, quote(secret), quote(secret)[1:-1]}:
-                if len(form) >= _SHORTEST:
-                    text = text.replace(form, ELIDED)
+            inner = quoted[1:-1] if quoted != secret else secret
+            for form in (secret, inner):
+                text = text.replace(form, ELIDED)
     return text
 
 

@@ -71,7 +71,7 @@ def change_lines(change: Change, style: Style, width: int, *, diff: bool, verbos
     """One change: what, why, how big, and its diffs if they are wanted."""
     mark = sign(change.action)
     size = f", {human_bytes(change.download)}" if change.download else ""
-    unknown = " (unknown until then)" if change.uncertain else ""
+    unknown = " (unknown until then)" if change.uncertain and "unknown" not in change.why else ""
     head = f"  {mark} {change.action:<{width}}  {printable(change.resource)}"
     yield style.paint(head, _COLORS[mark]) + f"  {printable(change.why)}{size}{unknown}"
     if verbose and not diff:
