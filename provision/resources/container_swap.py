@@ -91,21 +91,23 @@ def settle(container: "Container", wait: float) -> None:
     """
     up_since = time.monotonic()
     end = up_since + wait
-    before, seen = int(container.attrs.get("RestartCount") or 0), 0
+    before, seen, code = int(container.attrs.get("RestartCount") or 0), 0, 0
     while True:
         container.reload()
         state = container.attrs.get("State") or {}
         status, health = str(state.get("Status")), str((state.get("Health") or {}).get("Status") or "")
         crashes = int(container.attrs.get("RestartCount") or 0) - before
+        # Between two crashes it is "running" with status 0: remember what it was.
+        code = state.get("ExitCode") or code
         now = time.monotonic()
         if status != "running" or crashes != seen:
             up_since, seen = now, crashes
         if status == "running" and (health == "healthy" or (not health and now - up_since >= _STEADY)):
             return
         if crashes >= _CRASHES:
-            raise NotWell(_complaint(container, f"it ends again and again (exit status {state.get('ExitCode')})"))
+            raise NotWell(_complaint(container, f"it ends again and again (exit status {code})"))
         if status in ("exited", "dead") and _stays_down(container):
-            raise NotWell(_complaint(container, f"it ended (exit status {state.get('ExitCode')})"))
+            raise NotWell(_complaint(container, f"it ended (exit status {code})"))
         if health == "unhealthy":
             checks = (state.get("Health") or {}).get("Log") or [{}]
             said = printable(str(checks[-1].get("Output")), 200).strip()

@@ -20,6 +20,9 @@ if ! command -v docker >/dev/null 2>&1; then echo 'docker is not installed' >&2;
 inspect() { kind=$1; shift; timeout 30 docker "$kind" inspect --format "$kind {{json .}}" "$@" 2>&1; }
 """
 
+_MISSING = ("no such container", "no such image", "no such volume", "no such network", "no such object", "not found")
+"""What `docker inspect` says of an object that is not there, by kind and version."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -52,9 +55,9 @@ def found(section: Section) -> Found:
                 objects.append((kind, json.loads(text)))
             except ValueError as error:
                 raise ValueError(f"docker {kind} inspect printed {printable(line, 80)!r}") from error
-        elif line.strip() and "no such" not in line.lower():
+        elif line.strip() and not any(words in line.lower() for words in _MISSING):
             complaint = line.strip()
-    # Missing objects are told as "No such ..."; any other complaint counts only when nothing was found.
+    # Any other complaint than that of a missing object counts only when nothing was found.
     return Found(tuple(objects), "" if objects else printable(complaint, 200))
 
 
