@@ -90,7 +90,13 @@ def _environment(folders: tuple[Path, ...], **delimiters: str) -> "jinja2.Enviro
         **delimiters,
     )
     environment.filters["quote"] = quote
+    environment.filters["systemd"] = systemd
     return environment
+
+
+def systemd(text: str) -> str:
+    """One word of a unit file, such as a whole assignment of `Environment=` (systemd.syntax(7), systemd.exec(5))."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def _place(error: BaseException, name: str) -> tuple[str, int]:

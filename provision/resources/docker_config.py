@@ -25,15 +25,17 @@ class DockerConfig:
     Args:
         wanted: JSON values.
         absent: top-level keys that must not be there.
+        part: tells a second statement about the file from the first.
     """
 
     wanted: Mapping[str, Any]
     absent: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def id(self) -> str:
-        """`docker-config:daemon.json`."""
-        return "docker-config:daemon.json"
+        """`docker-config:daemon.json`, with `/PART`."""
+        return f"docker-config:daemon.json/{self.part}" if self.part else "docker-config:daemon.json"
 
     def probe(self) -> str:
         """The file."""

@@ -53,27 +53,29 @@ class Service:
     Args:
         name: `ollama` for `ollama.service`, or with its suffix.
         enabled: starts at boot; None: left as it is.
-        running: runs now.
+        running: runs now; None: left as it is.
         restart_on: resources whose change means that it must start anew.
         spec: the value of PROVISION_SPEC in the environment of the process.
         files: paths; a process that is older than one of them is restarted (for units that are not ours).
         on_failure: a fragment that undoes what made the start fail; it is started once more after that.
         timeout: seconds that a start may take.
+        part: tells a second statement about the same unit from the first.
     """
 
     name: str
     enabled: bool | None = True
-    running: bool = True
+    running: bool | None = True
     restart_on: tuple[Resource, ...] = field(default=(), repr=False)
     spec: str = ""
     files: tuple[str, ...] = ()
     on_failure: str = field(default="", repr=False)
     timeout: float = 120.0
+    part: str = ""
 
     @property
     def id(self) -> str:
-        """`service:NAME`."""
-        return f"service:{self.name}"
+        """`service:NAME`, `service:NAME/PART`."""
+        return f"service:{self.name}/{self.part}" if self.part else f"service:{self.name}"
 
     @property
     def unit(self) -> str:
@@ -102,12 +104,8 @@ class Service:
     def plan(self, observed: Running, pending: Pending) -> Change | None:
         """One of `start`, `restart`, `stop`, `enable`, `reload`."""
         before = {"active": observed["ActiveState"], "enabled": observed["UnitFileState"]}
-        after: dict[str, Any] = {"active": "active" if self.running else "inactive"}
+        after: dict[str, Any] = {} if self.running is None else {"active": "active" if self.running else "inactive"}
         reasons = self._reasons(observed, pending)
-        if not self.running:
-            if not observed.active and not observed.crashing:
-                return None
-            return Change(self.id, "stop", "runs", before, after)
         wrong_boot = self.enabled is not None and observed["UnitFileState"] != (
             "enabled" if self.enabled else "disabled"
         )
@@ -115,11 +113,13 @@ class Service:
             wrong_boot = False
         if wrong_boot:
             after["enabled"] = "enabled" if self.enabled else "disabled"
-        if not observed.active:
+        if self.running is False and (observed.active or observed.crashing):
+            return Change(self.id, "stop", "runs", before, after)
+        if self.running and not observed.active:
             log = f": {printable(observed.log, 200)}" if observed.log else ""
             state = "fails again and again" if observed.crashing else observed["ActiveState"] or "not there"
             return Change(self.id, "start", f"{state}{log}", before, after)
-        if reasons:
+        if self.running and reasons:
             return Change(self.id, "restart", reasons[0], before, after)
         if wrong_boot:
             return Change(self.id, "enable" if self.enabled else "disable", "at boot", before, after)

@@ -1,0 +1,87 @@
+"""Ollama's model store as a directory: its owner's, and reachable through all its parents."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from provision.resources.base import Change, Pending, Run, Section, Step
+from provision.resources.file import Found, look, seen
+from provision.values import quote
+
+
+@dataclass(frozen=True)
+class Store:
+    """The directory, the parents that others cannot pass, and how many entries belong to somebody else."""
+
+    directory: Found
+    closed: tuple[str, ...]
+    foreign: int
+
+
+@dataclass(frozen=True)
+class ModelsDirectory:
+    """The directory and what is in it belong to the server's user, and every parent has the x bit for others.
+
+    A store that another program filled (install.sh, a server run by hand) is taken over with its models
+    (ollama#2147, #2701, #16378).
+    """
+
+    path: str
+    owner: str
+    group: str
+
+    @property
+    def id(self) -> str:
+        """`models-directory:PATH`."""
+        return f"models-directory:{self.path}"
+
+    def probe(self) -> str:
+        """The directory, its parents' bits, whose its entries are: they are few, however large."""
+        path = quote(self.path)
+        return (
+            f'd=$(dirname -- {path})\nwhile [ "$d" != / ]; do\n'
+            '  [ ! -d "$d" ] || case $(stat -c %A -- "$d") in *x | *t) ;; *) printf "closed=%s\\n" "$d" ;; esac\n'
+            '  d=$(dirname -- "$d")\ndone\n'
+            f"[ ! -d {path} ] || getent passwd {quote(self.owner)} >/dev/null && "
+            f'printf "foreign=%s\\n" "$(find {path}/ ! -user {quote(self.owner)} 2>/dev/null | wc -l)"\n'
+            f"echo --\n{look(self.path.rstrip('/') + '/.')}"
+        )
+
+    def observe(self, section: Section) -> Store:
+        """What is there.
+
+        Raises:
+            ValueError: the answer cannot be understood.
+        """
+        head, _, rest = section.out.partition(b"--\n")
+        pairs = [line.partition("=")[::2] for line in head.decode("utf-8", "replace").splitlines()]
+        foreign = next((int(value) for key, value in pairs if key == "foreign" and value.isdigit()), 0)
+        closed = tuple(value for key, value in pairs if key == "closed")
+        return Store(seen(Section(section.rc, rest, section.err)), closed, foreign)
+
+    def plan(self, observed: Store, pending: Pending) -> Change | None:
+        """`create` or `update`."""
+        after = {"owner": self.owner, "group": self.group}
+        if observed.directory.kind != "directory":
+            return Change(self.id, "create", "not there", after=after)
+        reasons = []
+        if (observed.directory.owner, observed.directory.group) != (self.owner, self.group) or observed.foreign:
+            reasons.append(f"not all of it belongs to {self.owner}: its models are kept")
+        if observed.closed:
+            reasons.append(f"{self.owner} cannot pass {', '.join(observed.closed)}")
+        if not reasons:
+            return None
+        return Change(self.id, "update", "; ".join(reasons), {"owner": observed.directory.owner}, after)
+
+    def steps(self, change: Change) -> Iterator[Step]:
+        """One script. Owners are changed only where they differ: a store has terabytes, but few entries."""
+        path = quote(self.path)
+        owner = quote(f"{self.owner}:{self.group}")
+        yield Run(
+            f"umask 022\nmkdir -p {path} || exit 1\n"
+            f"find {path}/ \\( ! -user {quote(self.owner)} -o ! -group {quote(self.group)} \\) "
+            f"-exec chown -h {owner} {{}} + || exit 1\nchmod u+rwx {path}\n"
+            f'd=$(dirname -- {path})\nwhile [ "$d" != / ]; do\n'
+            '  case $(stat -c %A -- "$d") in *x | *t) ;; *) chmod o+x -- "$d" || exit 1 ;; esac\n'
+            '  d=$(dirname -- "$d")\ndone\n',
+            timeout=600,
+        )

@@ -1,0 +1,108 @@
+"""What every server needs: a few packages, the office's CA certificates and proxy, a clock that is right."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from provision.resources.base import Resource
+from provision.resources.ca import Certificates
+from provision.resources.file import Absent, Directory, File
+from provision.resources.package import Package
+from provision.resources.service import Service
+from provision.values import Secret, sha256
+from provision.view import HostView
+
+PACKAGES = ("ca-certificates", "curl", "zstd", "gpg")
+PROXY_FILE = "/etc/provision/proxy.env"
+"""KEY=value lines, 0600: for `EnvironmentFile=` of units and for downloads. Passwords stand nowhere else."""
+
+APT_PROXY = "/etc/apt/apt.conf.d/95provision-proxy"
+
+
+class Proxy(BaseModel):
+    """The way out of the office."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    http: str | Secret | None = Field(None, description="For plain http.", examples=["http://proxy.office.lan:3128"])
+    https: str | Secret | None = Field(None, description="For https; the default is that of http.")
+    no_proxy: list[str] = Field(default=[], description="Names, domains and networks that are reached directly.")
+
+    @field_validator("http", "https")
+    @classmethod
+    def _is_address(cls, value: str | Secret | None) -> str | Secret | None:
+        if isinstance(value, str):
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{value!r} is not an address such as http://proxy.office.lan:3128")
+            if parts.password:
+                raise ValueError("a password does not stand in the inventory: write {secret: env:PROXY_URL}")
+        return value
+
+
+class Settings(BaseModel):
+    """Settings of `base`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    packages: list[str] = Field(default=[], description="More packages.", examples=["htop"])
+    ca_certificates: list[str] = Field(
+        default=[], description="PEM files beside the inventory that every server trusts.", examples=["ca/office.crt"]
+    )
+    proxy: Proxy | None = Field(None, description="The way out of the office, for apt, Docker and Ollama.")
+    time: bool = Field(True, description="Keep the clock right with systemd-timesyncd.")
+
+
+def declare(host: HostView, want: Settings) -> Iterator[Resource]:
+    """Proxy first: packages may need it. Then packages, certificates, clock."""
+    variables = proxy_variables(want.proxy) if want.proxy else {}
+    if variables:
+        schemes = [(scheme, f"{scheme.upper()}_PROXY") for scheme in ("http", "https")]
+        lines = "".join(
+            f'Acquire::{scheme}::Proxy "{variables[key]}";\n' for scheme, key in schemes if key in variables
+        )
+        yield Directory("/etc/provision", mode="0755")
+        yield proxy_file(variables)
+        yield File(APT_PROXY, lines, mode="0600", sensitive=True)
+    else:
+        yield Absent(APT_PROXY, "no proxy is declared")
+        yield Absent(PROXY_FILE, "no proxy is declared")
+    # gpg is looked at by repositories; systemd-timesyncd is a package of its own on Debian and Ubuntu.
+    clock = ("systemd-timesyncd",) if want.time else ()
+    yield Package((*PACKAGES, *clock, *(name for name in want.packages if name not in PACKAGES)))
+    for name in want.ca_certificates:
+        path = host.find(name)
+        if path is None:
+            raise ValueError(f"the certificate {name} is neither beside the inventory nor in its templates")
+        yield Certificates(path.stem, path.read_text())
+    if want.time and "container" not in host.identity.marks:
+        yield Service("systemd-timesyncd", enabled=True, running=True)
+    elif want.time:
+        # A container's clock is its machine's: the unit is enabled for the day it is none, and cannot run now.
+        yield Service("systemd-timesyncd", enabled=True, running=None)
+
+
+def proxy_file(variables: dict[str, str]) -> File:
+    """The file other roles point to."""
+    text = "".join(f'{name}="{value}"\n' for name, value in sorted(variables.items()))
+    return File(PROXY_FILE, text, mode="0600", sensitive=True)
+
+
+def proxy_variables(proxy: Proxy) -> dict[str, str]:
+    """HTTP_PROXY and the others, with their values. Loopback is always reached directly."""
+    http, https = _text(proxy.http), _text(proxy.https or proxy.http)
+    values = {"HTTP_PROXY": http, "HTTPS_PROXY": https}
+    found = {name: value for name, value in values.items() if value}
+    if found:
+        found["NO_PROXY"] = ",".join(dict.fromkeys(["localhost", "127.0.0.1", "::1", *proxy.no_proxy]))
+    return found
+
+
+def proxy_digest(proxy: Proxy | None) -> str:
+    """What a process with this proxy depends on."""
+    return sha256(repr(sorted(proxy_variables(proxy).items()))) if proxy else ""
+
+
+def _text(value: str | Secret | None) -> str:
+    return value.reveal() if isinstance(value, Secret) else value or ""

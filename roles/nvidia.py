@@ -1,0 +1,66 @@
+"""GPU containers: NVIDIA's container toolkit, the CDI specification, the runtime in Docker's configuration.
+
+Only on hosts with an NVIDIA GPU whose driver works; nothing on WSL 2 and Jetson, which bring their own. Ollama as a
+host service does not need it.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from provision.resources.base import Resource
+from provision.resources.cdi import CdiSpecification
+from provision.resources.docker_config import RESTORE, DockerConfig
+from provision.resources.package import Package
+from provision.resources.repository import Repository
+from provision.resources.service import Service
+from provision.view import HostView
+
+# Primary key of NVIDIA's container toolkit repository (facts: cloud-native-docs, install-guide).
+FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
+PACKAGES = (
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+)
+
+
+class Settings(BaseModel):
+    """Settings of `nvidia`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: str = Field(
+        "https://nvidia.github.io/libnvidia-container/stable/deb",
+        description="The toolkit's repository, or a mirror of it.",
+    )
+    key: str = Field(
+        "https://nvidia.github.io/libnvidia-container/gpgkey",
+        description="The repository's key: an address, or a file beside the inventory.",
+    )
+    fingerprint: str = Field(FINGERPRINT, description="The key's fingerprint.", pattern="^[0-9A-F]{40}$")
+    runtime: bool = Field(True, description="Add the `nvidia` runtime to Docker's configuration.")
+
+
+def declare(host: HostView, want: Settings) -> Iterator[Resource]:
+    """Repository, toolkit, Docker's configuration, the CDI specification."""
+    identity = host.identity
+    if not identity.nvidia_usable or identity.marks & {"wsl", "jetson"}:
+        return
+    key = want.key if "://" in want.key else host.find(want.key)
+    if key is None:
+        raise ValueError(f"the key {want.key} is neither an address nor a file beside the inventory")
+    uri = f"{want.repository.rstrip('/')}/{identity.arch}"
+    repository = Repository(
+        "nvidia-container-toolkit", uri, "/", "", key, want.fingerprint, proxy_file="/etc/provision/proxy.env"
+    )
+    toolkit = Package(PACKAGES, after=(repository,))
+    yield repository
+    yield toolkit
+    if want.runtime and "docker" in host.roles:
+        runtimes = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
+        config = DockerConfig({"runtimes": runtimes}, part="nvidia")
+        yield config
+        yield Service("docker", restart_on=(config,), on_failure=RESTORE, part="nvidia")
+    yield CdiSpecification(identity.nvidia_driver, after=(toolkit,))

@@ -1,0 +1,255 @@
+"""The Ollama server: a pinned release with its digest checked, a hardened unit that keeps the GPUs, who may reach it.
+
+`install.sh` is never run. A host on which it was run is adopted: its models stay, its unit is replaced, its second
+binary is removed. The server that runs must be the pinned one, so the role ends by asking it.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from provision.inventory.names import did_you_mean
+from provision.resources.base import Resource
+from provision.resources.endpoint import Endpoint
+from provision.resources.file import Absent, Directory, File
+from provision.resources.firewall import Firewall, Guarded
+from provision.resources.models_directory import ModelsDirectory
+from provision.resources.release import Release
+from provision.resources.service import SPEC, Service
+from provision.resources.user import User
+from provision.values import HostOrGroup, canonical, sha256
+from provision.view import HostView
+
+HOME = "/usr/share/ollama"
+MODELS = f"{HOME}/.ollama/models"
+UNIT = "/etc/systemd/system/ollama.service"
+DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
+PROXY_FILE = "/etc/provision/proxy.env"
+# The first release without CVE-2026-7482; anyone who reaches an older server can read its memory.
+SAFE = (0, 17, 1)
+
+# What the server reads (ollama: envconfig/config.go), and what its libraries read.
+VARIABLES = frozenset(
+    [
+        "OLLAMA_KEEP_ALIVE",
+        "OLLAMA_LOAD_TIMEOUT",
+        "OLLAMA_NUM_PARALLEL",
+        "OLLAMA_MAX_LOADED_MODELS",
+        "OLLAMA_MAX_QUEUE",
+        "OLLAMA_FLASH_ATTENTION",
+        "OLLAMA_KV_CACHE_TYPE",
+        "OLLAMA_CONTEXT_LENGTH",
+        "OLLAMA_ORIGINS",
+        "OLLAMA_GPU_OVERHEAD",
+        "OLLAMA_SCHED_SPREAD",
+        "OLLAMA_LLM_LIBRARY",
+        "OLLAMA_VULKAN",
+        "OLLAMA_IGPU_ENABLE",
+        "OLLAMA_DEBUG",
+        "OLLAMA_DEBUG_LOG_REQUESTS",
+        "OLLAMA_NOPRUNE",
+        "OLLAMA_REMOTES",
+        "OLLAMA_GO_TEMPLATE",
+        "OLLAMA_MAX_TRANSFER_STREAMS",
+        "OLLAMA_AUTH",
+        "LLAMA_ARG_FIT",
+        "LLAMA_ARG_FIT_TARGET",
+        "NO_PROXY",
+        "HTTPS_PROXY",
+        "CUDA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "HIP_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "GGML_VK_VISIBLE_DEVICES",
+        "HSA_OVERRIDE_GFX_VERSION",
+    ]
+)
+# Names that have a setting of their own.
+SETTINGS = {"OLLAMA_HOST": "listen and port", "OLLAMA_MODELS": "models_dir", "OLLAMA_NO_CLOUD": "no_cloud"}
+GONE = frozenset(
+    [
+        "OLLAMA_NEW_ENGINE",
+        "OLLAMA_MULTIUSER_CACHE",
+        "OLLAMA_INTEL_GPU",
+        "OLLAMA_MAX_VRAM",
+        "OLLAMA_TMPDIR",
+        "OLLAMA_RUNNERS_DIR",
+    ]
+)
+
+
+class Settings(BaseModel):
+    """Settings of `ollama`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field("0.32.15", description="The release.", pattern=r"^\d+\.\d+\.\d+(-[A-Za-z0-9.]+)?$")
+    sha256: dict[str, str] = Field(
+        default={},
+        description="Archive name -> SHA-256. Without it the release's own sha256sum.txt is used.",
+        examples=["{ollama-linux-amd64.tar.zst: 5f1c...}"],
+    )
+    mirror: str | None = Field(
+        None,
+        description="Where releases are fetched from, instead of the official place: MIRROR/vVERSION/ARCHIVE.",
+        examples=["http://mirror.office.lan/ollama"],
+    )
+    allow_vulnerable: bool = Field(False, description="Accept a release older than 0.17.1 (CVE-2026-7482).")
+    models_dir: str = Field(MODELS, description="Where models are kept, on another disk if you like.", pattern="^/.+")
+    listen: Literal["loopback", "lan"] = Field(
+        "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
+    )
+    port: int = Field(11434, ge=1, le=65535, description="TCP port.")
+    allow: list[HostOrGroup] = Field(
+        default=[], description="With `listen: lan`: the hosts and groups of the inventory that may reach it."
+    )
+    allow_networks: list[str] = Field(
+        default=[], description="With `listen: lan`: networks that may reach it.", examples=["10.1.0.0/16"]
+    )
+    no_cloud: bool = Field(True, description="No cloud models and no web search.")
+    environment: dict[str, str] = Field(
+        default={}, description="Variables of the server.", examples=["{OLLAMA_KEEP_ALIVE: 30m}"]
+    )
+    min_tokens_per_second: float | None = Field(None, gt=0, description="`verify` fails below this speed.")
+
+    @field_validator("environment")
+    @classmethod
+    def _known_variables(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name in SETTINGS:
+                raise ValueError(f"{name} is set by {SETTINGS[name]}")
+            if name in GONE:
+                raise ValueError(f"Ollama no longer reads {name}")
+            if name not in VARIABLES and not name.startswith("HSA_OVERRIDE_GFX_VERSION_"):
+                raise ValueError(f"Ollama does not read {name}{did_you_mean(name, VARIABLES)}")
+        for name, text in value.items():
+            if "\n" in text:
+                raise ValueError(f"{name} has more than one line")
+        return value
+
+    @property
+    def host(self) -> str:
+        """OLLAMA_HOST: what the server binds to."""
+        return f"{'127.0.0.1' if self.listen == 'loopback' else '0.0.0.0'}:{self.port}"
+
+
+def declare(host: HostView, want: Settings) -> Iterator[Resource]:
+    """User, release, unit, drop-in, firewall, service; then the server itself is asked."""
+    refuse_vulnerable(want)
+    groups = tuple(name for name in ("render", "video") if name in host.identity.groups)
+    user = User("ollama", home=HOME, groups=groups)
+    release = Release(
+        "ollama",
+        want.version,
+        archive=source(host, want),
+        sha256=declared_digest(host, want),
+        proxy_file=PROXY_FILE,
+    )
+    unit = File(UNIT, host.render("ollama/ollama.service.j2", models_dir=want.models_dir, home=HOME, groups=groups))
+    proxy = proxy_mark(host)
+    environment = variables(want)
+    spec = sha256(canonical([unit.content, environment, want.version, release.digest, proxy]))[:16]
+    text = host.render(
+        "ollama/drop-in.conf.j2", environment={**environment, SPEC: spec}, proxy=PROXY_FILE if proxy else ""
+    )
+    drop_in = File(DROP_IN, text)
+    models = ModelsDirectory(want.models_dir, "ollama", "ollama")
+    yield user
+    yield Directory(HOME, mode="0755", owner="ollama", group="ollama")
+    yield models
+    yield release
+    for path in ("/usr/bin/ollama", "/usr/local/lib/ollama", "/usr/lib/ollama"):
+        yield Absent(path, "left by install.sh; a second Ollama would answer instead", recursive=True)
+    yield unit
+    yield drop_in
+    if want.listen == "lan":
+        yield Firewall((Guarded(want.port, sources(host, want)),))
+    service = Service("ollama", enabled=True, running=True, restart_on=(release, unit, drop_in, models), spec=spec)
+    yield service
+    # The first answer may take 30 s: the server looks for GPUs.
+    yield Endpoint(
+        f"http://127.0.0.1:{want.port}/api/version", expect={"version": want.version}, timeout=90, after=(service,)
+    )
+
+
+def refuse_vulnerable(want: Settings) -> None:
+    """Old servers only on purpose.
+
+    Raises:
+        ValueError: the version is too old.
+    """
+    number = tuple(int(part) for part in re.findall(r"\d+", want.version)[:3])
+    if number < SAFE and not want.allow_vulnerable:
+        raise ValueError(
+            f"Ollama {want.version} has CVE-2026-7482, mended in 0.17.1: "
+            "take a newer version, or say allow_vulnerable: true"
+        )
+
+
+def variables(want: Settings) -> dict[str, str]:
+    """The server's environment."""
+    return {
+        "OLLAMA_HOST": want.host,
+        "OLLAMA_MODELS": want.models_dir,
+        **({"OLLAMA_NO_CLOUD": "1"} if want.no_cloud else {}),
+        **want.environment,
+    }
+
+
+def archives(arch: str, version: str) -> tuple[str, ...]:
+    """Names of the release's archive, the likelier first: `.tar.zst` from 0.14.0 on, `.tgz` before."""
+    number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    suffixes = (".tar.zst", ".tgz") if number >= (0, 14, 0) else (".tgz", ".tar.zst")
+    return tuple(f"ollama-linux-{arch}{suffix}" for suffix in suffixes)
+
+
+def source(host: HostView, want: Settings) -> Path | tuple[str, ...]:
+    """The archive: in the artefacts' directory, else the mirror's address, else the official one."""
+    names = archives(host.identity.arch, want.version)
+    if host.artifacts is not None:
+        found = local_archive(host.artifacts, names, want.version)
+        if found is None and want.mirror is None:
+            raise ValueError(f"there is no {names[0]} of version {want.version} in {host.artifacts}")
+        if found is not None:
+            return found
+    base = (want.mirror or "https://github.com/ollama/ollama/releases/download").rstrip("/")
+    return (f"{base}/v{want.version}/{names[0]}",)
+
+
+def local_archive(folder: Path, names: tuple[str, ...], version: str) -> Path | None:
+    """`vVERSION/NAME`, as a mirror has it, or `ollama-linux-ARCH-VERSION.tgz`."""
+    for name in names:
+        stem, dot, suffix = name.partition(".")
+        for place in (folder / f"v{version}" / name, folder / f"{stem}-{version}{dot}{suffix}"):
+            if place.is_file():
+                return place
+    return None
+
+
+def declared_digest(host: HostView, want: Settings) -> str:
+    """The archive's SHA-256: from the settings, else from a `sha256sum.txt` beside a local archive."""
+    archive = source(host, want)
+    name = archive.name if isinstance(archive, Path) else archive[0].rpartition("/")[2]
+    if name in want.sha256:
+        return want.sha256[name].lower()
+    if isinstance(archive, Path) and (sums := archive.parent / "sha256sum.txt").is_file():
+        for line in sums.read_text().splitlines():
+            digest, _, file = line.partition(" ")
+            if file.strip().removeprefix("*").removeprefix("./") == name:
+                return digest.lower()
+    return ""
+
+
+def sources(host: HostView, want: Settings) -> tuple[str, ...]:
+    """Addresses that may reach the port."""
+    peers = [peer.address for name in want.allow for peer in host.peers(name) if peer.name != host.name]
+    return tuple(sorted({*peers, *want.allow_networks}))
+
+
+def proxy_mark(host: HostView) -> str:
+    """A digest of the proxy, so that a changed one restarts the server; "" without one."""
+    base = host.settings.get("base")
+    return sha256(repr(base.proxy.model_dump()))[:12] if base is not None and base.proxy is not None else ""
