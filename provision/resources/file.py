@@ -199,15 +199,22 @@ class Directory:
 
     def probe(self) -> str:
         """What is there; a link to a directory counts as one."""
-        return look(self.path.rstrip("/") + "/.")
+        path = self.path.rstrip("/")
+        return f"if [ -d {quote(path)} ]; then\n{look(path + '/.')}else\n{look(path)}fi\n"
 
     def observe(self, section: Section) -> Found:
         """What is there."""
         return seen(section)
 
     def plan(self, observed: Found, pending: Pending) -> Change | None:
-        """`create` or `update`."""
+        """`create` or `update`.
+
+        Raises:
+            ValueError: something that is no directory stands there.
+        """
         wanted = {"mode": self.mode, "owner": self.owner, "group": self.group}
+        if observed.kind in ("file", "other"):
+            raise ValueError(f"a {observed.kind} stands at {self.path}; move it away")
         if observed.kind != "directory":
             return Change(self.id, "create", "not there", after=wanted)
         actual = {key: getattr(observed, key) for key in wanted}
