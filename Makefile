@@ -37,3 +37,12 @@ lab-test: prepare ## Tests on real hosts
 	$(BIN)/pytest tests/lab -n 2 --dist loadfile -q
 
 test: lint type unit lab-test ## Everything
+
+docs: venv ## Write the pages that are made from the code
+	$(BIN)/python -m tests.docs
+
+demo: venv ## Two servers that did not exist a minute ago, and a chat between them
+	$(BIN)/python -m tests.lab demo
+
+demo-down: venv ## Remove the demo's servers
+	$(BIN)/python -m tests.lab demo-down
