@@ -1,4 +1,4 @@
-"""`python -m tests.lab prepare | clean [--all]`."""
+"""`python -m tests.lab prepare | clean [--all] | demo | demo-down`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tests.lab.cache import LabError, stage
 from tests.lab.hosts import clean
 from tests.lab.prepare import prepare
 
-USAGE = "usage: python -m tests.lab prepare | clean [--all]"
+USAGE = "usage: python -m tests.lab prepare | clean [--all] | demo | demo-down"
 
 
 def main(words: list[str]) -> int:
@@ -17,6 +17,10 @@ def main(words: list[str]) -> int:
                 prepare()
         elif words in (["clean"], ["clean", "--all"]):
             print(f"removed {clean(everything='--all' in words)}")
+        elif words in (["demo"], ["demo-down"]):
+            from tests.lab import demo
+
+            return demo.up() if words == ["demo"] else demo.down()
         else:
             print(USAGE, file=sys.stderr)
             return 3

@@ -60,8 +60,8 @@ def up() -> int:
     return 0
 
 
-def down() -> None:
-    """Remove the demo's servers, network and files; nothing else."""
+def down() -> int:
+    """Remove the demo's servers, network and files; nothing else. Returns the exit status."""
     client = docker.from_env()
     for container in client.containers.list(all=True, filters={"label": f"provision-demo={NETWORK}"}):
         container.remove(force=True, v=True)
@@ -70,6 +70,7 @@ def down() -> None:
     for volume in client.volumes.list(filters={"label": f"provision-demo={NETWORK}"}):
         volume.remove(force=True)
     shutil.rmtree(STATE, ignore_errors=True)
+    return 0
 
 
 def write_state(lab: Lab) -> str:
@@ -105,7 +106,7 @@ def loaded() -> str:
     """What gpu01's Ollama says it has loaded."""
     script = "curl -s http://127.0.0.1:11434/api/ps"
     answer = docker.from_env().containers.get("gpu01").exec_run(["sh", "-c", script]).output
-    return ", ".join(model["name"] for model in json.loads(answer)["models"]) or "nothing"
+    return ", ".join(model["name"] for model in json.loads(bytes(answer))["models"]) or "nothing"
 
 
 def call(path: str, body: Mapping[str, object], token: str = "") -> Any:
