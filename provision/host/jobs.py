@@ -98,6 +98,7 @@ class _Attempt:
     partial: bytes = b""
     tail: bytes = b""
     failed: str | None = None
+    latest: Progress = field(default_factory=lambda: Progress(""))
     moved: float = field(default_factory=time.monotonic)
 
     def take(self, data: bytes) -> list[str]:
@@ -188,16 +189,16 @@ class Jobs:
         state, _, size = head.decode("ascii", "replace").partition(" ")
         if not size.isdecimal():
             raise HostError(self._shell.name, f"the job {job.name} cannot be watched: {answer.complaint}")
-        latest: Progress | None = None
         for line in attempt.take(data):
             try:
-                latest = _progress(job, line) or latest
+                attempt.latest = _progress(job, line) or attempt.latest
             except ValueError as error:
                 attempt.failed = attempt.failed or str(error) or line
         if data:
             attempt.moved = time.monotonic()
-        if latest and progress:
-            progress(latest)
+        if progress:
+            # Also without news: an exception of the callback is how a caller stops waiting (Ctrl-C).
+            progress(attempt.latest)
         return state, int(size)
 
     def _script(self, job: Job, script: str, **values: object) -> Answer:
