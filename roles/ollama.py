@@ -20,7 +20,7 @@ from provision.resources.models_directory import ModelsDirectory
 from provision.resources.release import Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import User
-from provision.values import HostOrGroup, canonical, sha256
+from provision.values import Visitor, canonical, sha256
 from provision.view import HostView
 
 HOME = "/usr/share/ollama"
@@ -103,7 +103,7 @@ class Settings(BaseModel):
         "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
     )
     port: int = Field(11434, ge=1, le=65535, description="TCP port.")
-    allow: list[HostOrGroup] = Field(
+    allow: list[Visitor] = Field(
         default=[], description="With `listen: lan`: the hosts and groups of the inventory that may reach it."
     )
     allow_networks: list[str] = Field(
