@@ -159,6 +159,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     models = ModelsDirectory(want.models_dir, "ollama", "ollama")
     yield user
     yield Directory(HOME, mode="0755", owner="ollama", group="ollama")
+    # The server keeps its key there.
+    yield Directory(f"{HOME}/.ollama", mode="0755", owner="ollama", group="ollama")
     yield models
     yield release
     for path in ("/usr/bin/ollama", "/usr/local/lib/ollama", "/usr/lib/ollama"):
