@@ -78,7 +78,7 @@ def _parse(line: str, where: str) -> KnownKey | None:
     if len(words) < 3 or words[0].startswith("#"):
         return None
     try:
-        return KnownKey(marker, words[0], words[1], base64.b64decode(words[2]), where)
+        return KnownKey(marker, words[0], words[1], base64.b64decode(words[2], validate=True), where)
     except (ValueError, binascii.Error):
         return None
 

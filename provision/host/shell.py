@@ -11,14 +11,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from provision.errors import HostError, SessionLost
 from provision.host.become import start_as_root
 from provision.host.session import Answer
 from provision.host.target import Target
 from provision.host.wire import SLICE, Connection, Wire
-from provision.values import quote
+from provision.values import human_bytes, printable, quote
 
 _PROGRAM = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
@@ -47,7 +47,8 @@ b) >$d/beat; >$s/o; r=0;;
 case $k in
 r) ${t:+timeout -s KILL $p} sh $s/c </dev/null >$s/o 2>$s/e 9>&-; r=$?;;
 i) . $s/c </dev/null >$s/o 2>$s/e; r=$?;;
-esac;;
+esac
+>$s/c;;
 esac
 set -- $(wc -c $s/o $s/e)
 echo $r $1 $3
@@ -226,12 +227,19 @@ def upload(
     digest = hashlib.sha256()
     arrived, answer = shell.upload(path, size, pieces_of(content, size, digest), progress)
     if answer.rc:
-        reason = answer.complaint if answer.err.strip() else "the disk is full"
-        raise HostError(shell.name, f"cannot write {path} ({size} bytes): {reason}")
+        reason = printable(answer.complaint, 300) if answer.err.strip() else "not all of it was written"
+        raise HostError(shell.name, f"cannot write {path} ({human_bytes(size)}): {reason}{_free(shell, path)}")
     if arrived != digest.hexdigest() or sha256 not in (None, arrived):
         shell.run(f"rm -f {quote(path)}", 30.0, None, 1 << 16)
         expected = sha256 or digest.hexdigest()
         raise HostError(shell.name, f"{path}: its SHA-256 is {arrived}, not {expected}")
+
+
+def _free(shell: RootShell, path: str) -> str:
+    """How much room there is; nothing where the directory is missing."""
+    answer = shell.run(f"df -Pk {quote(str(PurePosixPath(path).parent))} | tail -n 1", 30.0, None, 1 << 16)
+    words = answer.text.split()
+    return f"; {human_bytes(int(words[3]) * 1024)} are free" if len(words) > 3 and words[3].isdecimal() else ""
 
 
 def _gist(script: str) -> str:

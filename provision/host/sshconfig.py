@@ -67,7 +67,7 @@ def jump_route(target: Target, word: str) -> Route:
         Unreachable: the word is none of that, or OpenSSH refuses its configuration.
     """
     match = re.fullmatch(
-        r"(?:ssh://)?(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^]]+\]|[^:\s\[\]-][^:\s]*)(?::(?P<port>\d+))?/?", word
+        r"(?:ssh://)?(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^]]+\]|[^:@\s\[\]-][^:@\s]*)(?::(?P<port>\d+))?/?", word
     )
     if not match:
         raise Unreachable(target.name, f"the jump host {word!r} is not [user@]host[:port]")
