@@ -12,6 +12,7 @@ from provision.resources.base import Section
 from provision.values import printable, quote
 
 LAYER = "application/vnd.ollama.image."
+ACCEPT = "Accept: application/vnd.docker.distribution.manifest.v2+json"
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def offer(name: ModelName, listed: ModelName, insecure: bool) -> str:
         listed=quote(json.dumps({"name": str(listed)}, separators=(",", ":"))[1:-1]),
         host=quote(name.host),
         url=quote(name.manifest_url(insecure)),
-        accept=quote("Accept: application/vnd.docker.distribution.manifest.v2+json"),
+        accept=quote(ACCEPT),
     )
 
 

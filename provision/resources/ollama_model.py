@@ -154,6 +154,8 @@ class OllamaModel:
             body = {"model": str(self.local), "files": {self.gguf.name: self.weights}, "stream": True}
             yield self._stream("create", body).job("model-create")
             return
+        if self.digest:
+            yield Run(self._check_offer())
         body = {"model": str(self.remote), "insecure": self.insecure, "stream": True}
         then = "" if self.remote == self.local else self._copy(keep=known["keep"])
         yield self._stream("pull", body).job("model-pull", then)
@@ -171,15 +173,39 @@ class OllamaModel:
         script = api(self.server, "POST", "copy", names)
         return script if keep else script + api(self.server, "DELETE", "delete", {"model": str(self.remote)})
 
-    def _check_digest(self) -> str:
-        pin = (self.digest or "").removeprefix("sha256:")
-        manifest = f"{self.server.models_dir}/manifests/{self.local.path}"
-        return (
-            f"m={quote(manifest)}\n"
-            f'if grep -q {quote("sha256:" + pin)} "$m"; then exit 0; fi\n'
-            f'case $(sha256sum "$m") in {quote(pin)}*) exit 0 ;; esac\n'
-            f'echo "the registry gave $(sha256sum "$m" | cut -c 1-12), pinned is {pin[:12]}" >&2; exit 1\n'
+    def _check_offer(self) -> str:
+        """A registry that offers something else than the pinned digest is told before the good model is replaced.
+
+        One that the host's own `curl` cannot reach, because only the server has a proxy, is judged afterwards.
+        """
+        return _OFFER.format(
+            accept=quote(model_store.ACCEPT), url=quote(self.remote.manifest_url(self.insecure)), pin=self._pin
         )
+
+    def _check_digest(self) -> str:
+        return _PULLED.format(manifest=quote(f"{self.server.models_dir}/manifests/{self.local.path}"), pin=self._pin)
+
+    @property
+    def _pin(self) -> str:
+        return (self.digest or "").removeprefix("sha256:")
+
+
+_OFFER = """\
+m=$PROVISION_TMP/offer
+curl -sS -f -L --connect-timeout 3 --max-time 10 -H {accept} -o "$m" {url} 2>/dev/null || exit 0
+if grep -q sha256:{pin} "$m"; then exit 0; fi
+case $(sha256sum <"$m") in {pin}*) exit 0 ;; esac
+echo "the registry has $(sha256sum <"$m" | cut -c 1-12), pinned is {pin}; nothing was pulled" >&2
+exit 1
+"""
+
+_PULLED = """\
+m={manifest}
+if grep -q sha256:{pin} "$m"; then exit 0; fi
+case $(sha256sum <"$m") in {pin}*) exit 0 ;; esac
+echo "the registry gave $(sha256sum <"$m" | cut -c 1-12), pinned is {pin}" >&2
+exit 1
+"""
 
 
 def api(server: Server, method: str, call: str, body: dict[str, object] | dict[str, str]) -> str:

@@ -133,7 +133,7 @@ judge() {{
     return 1
 }}
 while :; do
-    {{ {request}; printf '\\ncurl: exit status %s\\n' "$?"; }} | judge
+    {{ {request} 2>&1; printf '\\ncurl: exit status %s\\n' "$?"; }} | judge
     case $? in 0) break ;; 2) exit 1 ;; esac
     sleep "$pause"
     attempt=$((attempt + 1)) pause=$((pause * 2))
