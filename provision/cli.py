@@ -99,7 +99,7 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., NoReturn]:
         except ProvisionError as error:
             complain(error)
             code = error.exit_code
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             print("interrupted", file=sys.stderr)
             code = 130
         except BrokenPipeError:

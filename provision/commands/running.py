@@ -115,7 +115,7 @@ def running(options: Options) -> Iterator[Running]:
         emit(RunStarted(command=options.command, hosts=tuple(host.name for host in hosts)))
         yield Running(options, fleet, hosts, reach, Declarer(fleet, reach, options.roles), emit, interrupt)
     if lines is not None:
-        lines.recap()
+        lines.recap(planned=options.command == "plan")
 
 
 def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
@@ -130,14 +130,21 @@ def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
 
 
 def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
-    """Passwords typed at prompts: of the login, and for sudo or su."""
+    """Passwords typed at prompts: of the login, and for sudo or su.
+
+    Raises:
+        InputError: nobody is there to type.
+    """
     password = become = None
-    if options.ask_pass:
-        password = Secret.of(getpass.getpass("SSH password: "))
-    if options.ask_become_pass:
-        hint = " (empty: the SSH password)" if password else ""
-        typed = getpass.getpass(f"Become password{hint}: ")
-        become = Secret.of(typed) if typed else password
+    try:
+        if options.ask_pass:
+            password = Secret.of(getpass.getpass("SSH password: "))
+        if options.ask_become_pass:
+            hint = " (empty: the SSH password)" if password else ""
+            typed = getpass.getpass(f"Become password{hint}: ")
+            become = Secret.of(typed) if typed else password
+    except EOFError as error:
+        raise InputError("no password was typed", "-k and -K need a terminal") from error
     return password, become
 
 

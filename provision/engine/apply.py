@@ -113,12 +113,13 @@ class HostApply:
                 plan = make_plan(self.session, self.declared)
         except ProvisionError:
             settled = {change.resource for change in executor.done[round_began:]}
-            self._count(executor)
+            left = {change.resource for change in plan.changes} - settled
+            self._count(executor, left)
             # Why the run failed is the news; that its state could not be written either is not.
             with contextlib.suppress(HostError):
-                self._save(plan.observation.state, {change.resource for change in plan.changes} - settled)
+                self._save(plan.observation.state, left)
             raise
-        self._count(executor)
+        self._count(executor, set())
         self._save(plan.observation.state, set())
 
     def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> None:
@@ -136,9 +137,10 @@ class HostApply:
             executor.change(resource, current)
         executor.flush()
 
-    def _count(self, executor: Executor) -> None:
+    def _count(self, executor: Executor, left: set[str]) -> None:
+        touched = {change.resource for change in executor.done} | left
         self.applied.changed = executor.done
-        self.applied.unchanged = len(self.declared.entries) - len({change.resource for change in executor.done})
+        self.applied.unchanged = len(self.declared.entries) - len(touched)
 
     def _state_after(self, before: State, without: set[str]) -> State:
         return before.after((role, resource) for role, resource in self.declared.entries if resource.id not in without)

@@ -13,7 +13,6 @@ from typing import Any
 from provision.data import search_path
 from provision.engine.events import change_as_json
 from provision.engine.mask import masked_value
-from provision.engine.plain import plain
 from provision.engine.plan import Plan
 from provision.errors import HostRefused, InputError
 from provision.inventory.fleet import Fleet
@@ -135,10 +134,16 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _host(plan: Plan) -> dict[str, Any]:
-    observed = {name: plain(value) for name, value in plan.observation.of.items()}
+    """A host's part. What was observed counts as the resources saw it: as declared, or what stood there before.
+
+    Not byte by byte: free space and process numbers are other ones a second later.
+    """
     changes = json.loads(json.dumps([change_as_json(change) for change in plan.changes], default=str))
+    changing = {change.resource for change in plan.changes}
+    observed = {resource.id: resource.id in changing for resource in plan.declared.resources}
+    before = {change["resource"]: change["before"] for change in changes}
     return {
-        "observed": sha256(canonical(observed)),
+        "observed": sha256(canonical([observed, before])),
         "changes": masked_value(changes),
         "no_longer_declared": list(plan.gone),
     }

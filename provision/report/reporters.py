@@ -19,7 +19,7 @@ from provision.engine.events import (
     as_json,
 )
 from provision.engine.mask import masked
-from provision.report.text import Style, event_lines, plan_lines, recap_line
+from provision.report.text import Style, event_lines, plan_lines, recap_line, totals_line
 
 
 def wants_color(stream: TextIO) -> bool:
@@ -43,14 +43,17 @@ class Lines:
     ) -> None:
         self._write, self.style, self.diff, self.verbose, self.plan = write, style, diff, verbose, plan
         self._finished: list[HostFinished] = []
+        self._planned: dict[str, HostPlanned] = {}
         self._width = 0
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, RunStarted):
             self._width = max((len(host) for host in event.hosts), default=0)
-        elif isinstance(event, HostPlanned) and self.plan:
-            self.lines(plan_lines(event, self.style, diff=self.diff, verbose=self.verbose))
+        elif isinstance(event, HostPlanned):
+            self._planned[event.host] = event
+            if self.plan:
+                self.lines(plan_lines(event, self.style, diff=self.diff, verbose=self.verbose))
         elif isinstance(event, HostFinished):
             self._finished.append(event)
             if event.error:
@@ -63,9 +66,15 @@ class Lines:
         for line in lines:
             self._write(masked(line))
 
-    def recap(self) -> None:
-        """One line for each host, in the order in which they ended."""
-        self.lines(recap_line(event, self.style, self._width) for event in self._finished)
+    def recap(self, planned: bool = False) -> None:
+        """The end: one line for each host in the order in which they ended, or the sums of a plan."""
+        if not planned:
+            self.lines(recap_line(event, self.style, self._width) for event in self._finished)
+            return
+        wrong = [event for event in self._finished if event.error]
+        self.lines(recap_line(event, self.style, self._width) for event in wrong)
+        if len(self._planned) > 1:
+            self.lines([totals_line(self._planned.values())])
 
 
 def to_stream(stream: TextIO) -> Callable[[str], None]:

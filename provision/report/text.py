@@ -1,7 +1,7 @@
 """How a plan and a run look as text. Pure: events in, lines out."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from provision.engine.events import (
     ChangeFinished,
@@ -122,6 +122,16 @@ def recap_line(event: HostFinished, style: Style, width: int) -> str:
     if event.status in ("skipped", "unreachable"):
         return f"{name}  {word}"
     return f"{name}  {word}  {counts}"
+
+
+def totals_line(plans: Iterable[HostPlanned]) -> str:
+    """`4 hosts: 12 changes, 160 unchanged, 13.8 GB to download`."""
+    known = list(plans)
+    changes = [change for plan in known for change in plan.changes]
+    size = sum(change.download or 0 for change in changes)
+    download = f", {human_bytes(size)} to download" if size else ""
+    unchanged = sum(plan.unchanged for plan in known)
+    return f"{_count(len(known), 'host')}: {_count(len(changes), 'change')}, {unchanged} unchanged{download}"
 
 
 def _count(number: int, noun: str) -> str:

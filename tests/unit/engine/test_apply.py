@@ -112,7 +112,7 @@ def test_a_failure_names_host_resource_and_reason_and_what_came_before_it_stays_
     assert str(caught.value) == "here: letter:b: disk is on fire"
     assert world.last
     assert [change.resource for change in world.last.applied.changed] == ["letter:a"]
-    assert world.last.applied.unchanged == 2
+    assert world.last.applied.unchanged == 0
     assert not (world.root / "c").exists()
     assert set(world.state) == {"letter:a"}
 
