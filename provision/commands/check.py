@@ -11,6 +11,7 @@ from provision.commands.options import Inventory, Json, Verbose
 
 def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = False) -> int:
     """Read the inventory and say every mistake with its place. No host is contacted, no secret's command is run."""
+    from provision.engine.declare import mistakes
     from provision.errors import InputError
     from provision.inventory import load
     from provision.inventory.locate import find_inventory
@@ -20,6 +21,8 @@ def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = Fal
     answer: dict[str, Any] = {"inventory": str(path), "hosts": 0, "groups": 0, "mistakes": [], "warnings": []}
     try:
         fleet = load(path, RoleSchemas(path))
+        if found := mistakes(fleet):
+            raise InputError(found)
     except InputError as error:
         answer["mistakes"] = [asdict(mistake) for mistake in error.mistakes] or [{"message": str(error)}]
         count = len(answer["mistakes"])

@@ -1,12 +1,13 @@
 """What is to be true on a host: its roles, asked with what they may see."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from provision.data import search_path
 from provision.engine.plan import Declared
 from provision.engine.reach import Reach
-from provision.errors import InputError
+from provision.errors import InputError, Mistake
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet, Host
 from provision.resources.base import Resource
@@ -22,13 +23,17 @@ class Declarer:
         fleet: the inventory.
         reach: asked for the addresses of peers.
         roles: these alone; None: all that a host has.
+
+    Raises:
+        InputError: a role finds a mistake in its settings, before any host is touched.
     """
 
     def __init__(self, fleet: Fleet, reach: Reach, roles: Sequence[str] | None = None) -> None:
         self.fleet, self.reach = fleet, reach
         self.roles = None if roles is None else tuple(roles)
         self.templates = Templates.of(fleet.path)
-        self._folders = (fleet.base, *search_path("templates", fleet.path))
+        if found := mistakes(fleet):
+            raise InputError(found)
 
     def declare(self, host: Host, identity: Identity) -> Declared:
         """All resources of a host.
@@ -59,19 +64,36 @@ class Declarer:
             settings=host.settings,
             vars=host.vars,
             render=self.templates.render,
-            find=self.find,
+            find=partial(find_file, self.fleet),
             peers=lambda name: self._peers(host.name, name),
             artifacts=host.artifacts,
         )
-
-    def find(self, name: str) -> Path | None:
-        """A local file, relative to the inventory first, then to the templates' folders."""
-        return next((path for folder in self._folders if (path := folder / Path(name).expanduser()).exists()), None)
 
     def _peers(self, host: str, name: str) -> tuple[Peer, ...]:
         return tuple(
             Peer(peer.name, self.reach.address(host, peer.name), peer.settings) for peer in self.fleet.members(name)
         )
+
+
+def find_file(fleet: Fleet, name: str) -> Path | None:
+    """A local file, relative to the inventory first, then to the templates' folders."""
+    folders = (fleet.base, *search_path("templates", fleet.path))
+    return next((path for folder in folders if (path := folder / Path(name).expanduser()).exists()), None)
+
+
+def mistakes(fleet: Fleet) -> list[Mistake]:
+    """What roles find wrong in their settings without any host: a Modelfile with a mistake, a file that is not there.
+
+    A role that can tell has `check(want, render, find)`.
+    """
+    found: list[Mistake] = []
+    render, find = Templates.of(fleet.path).render, partial(find_file, fleet)
+    for host in fleet.hosts.values():
+        for role in host.roles:
+            check = getattr(load_role(role, fleet.path), "check", None)
+            if check is not None:
+                found += check(host.settings[role], render, find)
+    return found
 
 
 def check_roles(roles: Sequence[str] | None, hosts: Sequence[Host]) -> None:
