@@ -121,6 +121,7 @@ class Origin:
 
     parsed: Modelfile
     folder: Path
+    adapter: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -140,7 +141,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     made: dict[str, OllamaModel | DerivedModel] = {}
     for name in _in_order(want.models, origins):
         if name in origins:
-            made[ModelName.parse(name).key] = _derived(name, origins[name], server, made, host.find)
+            made[ModelName.parse(name).key] = _derived(name, origins[name], server, made)
         else:
             made[ModelName.parse(name).key] = _plain(name, want.models.get(name, Model()), server, host.find)
     yield from made.values()
@@ -152,32 +153,22 @@ def check(want: Settings, render: Callable[..., str], find: Callable[[str], Path
     """Mistakes in the Modelfiles and files that the settings name, found without any host."""
     try:
         _in_order(want.models, _origins(want, render, find))
-        for model in want.models.values():
+        for name, model in want.models.items():
             if model.gguf:
-                _file(model.gguf, find)
+                _file(name, model.gguf, find)
     except InputError as error:
         return list(error.mistakes) or [Mistake("models", 0, 0, error.message)]
     return []
 
 
 def _plain(name: str, model: Model, server: Server, find: Callable[[str], Path | None]) -> OllamaModel:
-    gguf = _file(model.gguf, find) if model.gguf else None
+    gguf = _file(name, model.gguf, find) if model.gguf else None
     return OllamaModel(name, model.source, gguf, model.insecure, model.digest, server, after=("service:ollama",))
 
 
-def _derived(
-    name: str, origin: Origin, server: Server, made: Mapping[str, Resource], find: Callable[[str], Path | None]
-) -> DerivedModel:
-    adapter = origin.parsed.adapter
-    return DerivedModel(
-        name,
-        origin.parsed,
-        origin.files,
-        _file(str(origin.folder / adapter), find) if adapter else None,
-        made[ModelName.parse(origin.base).key] if origin.base else None,
-        server,
-        after=("service:ollama",),
-    )
+def _derived(name: str, origin: Origin, server: Server, made: Mapping[str, Resource]) -> DerivedModel:
+    base = made[ModelName.parse(origin.base).key] if origin.base else None
+    return DerivedModel(name, origin.parsed, origin.files, origin.adapter, base, server, after=("service:ollama",))
 
 
 def _origins(want: Settings, render: Callable[..., str], find: Callable[[str], Path | None]) -> dict[str, Origin]:
@@ -201,11 +192,11 @@ def _origin(name: str, model: Model, render: Callable[..., str], find: Callable[
     if model.modelfile is None:
         parsed = Modelfile((str(model.base),))
     elif model.modelfile.endswith(".j2"):
-        variables = {"name": name, "base": model.base, "system": model.system, "parameters": model.parameters.values()}
+        variables = {"model": name, "base": model.base, "system": model.system, "parameters": model.parameters.values()}
         text = render(model.modelfile, **variables)
         parsed = parse(text, model.modelfile)
     else:
-        file = _file(model.modelfile, find)
+        file = _file(name, model.modelfile, find)
         folder = file.parent
         parsed = parse(_text(file), str(file))
     parsed = replace(
@@ -214,7 +205,8 @@ def _origin(name: str, model: Model, render: Callable[..., str], find: Callable[
         system=model.system or parsed.system,
         parameters={**parsed.parameters, **model.parameters.values()},
     )
-    origin = Origin(parsed, folder)
+    adapter = _file(name, str(folder / parsed.adapter), find) if parsed.adapter else None
+    origin = Origin(parsed, folder, adapter)
     if not origin.files:
         _check_base(name, parsed, model.modelfile or "models")
     return origin
@@ -236,10 +228,10 @@ def _is_file(folder: Path, source: str) -> bool:
     return folder != Path() and (folder / source).is_file()
 
 
-def _file(name: str, find: Callable[[str], Path | None]) -> Path:
+def _file(model: str, name: str, find: Callable[[str], Path | None]) -> Path:
     found = Path(name) if Path(name).is_absolute() else find(name)
     if found is None or not found.is_file():
-        raise InputError([Mistake("models", 0, 0, f"there is no file {name}")])
+        raise InputError([Mistake("models", 0, 0, f"{model}: there is no file {name}")])
     return found
 
 
