@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.host import shell as root_shell
 from provision.host.become import start_as_root
+from provision.host.container import ContainerConnection
 from provision.host.jobs import Jobs
 from provision.host.local import LocalConnection
 from provision.host.lock import Lock
@@ -39,6 +40,8 @@ def connect(target: Target) -> Session:
 def _connection(target: Target) -> Connection:
     if target.kind == "local":
         return LocalConnection()
+    if target.kind == "docker":
+        return ContainerConnection(target)
     from provision.host.ssh import SshConnection  # paramiko: 0.15 s
 
     return SshConnection(target)

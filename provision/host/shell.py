@@ -30,6 +30,7 @@ mkdir -p $d/s.$$ 2>/dev/null || d=/var/lib/provision/run
 s=$d/s.$$
 mkdir -p $s || { echo; echo "$0 failed neither /run/provision nor /var/lib/provision can be written"; exit 1; }
 trap "rm -rf $s" EXIT
+trap exit PIPE
 for x in $d/s.*; do kill -0 ${x##*.} 2>/dev/null || rm -rf $x; done
 t=; if command -v timeout >/dev/null; then t=1; fi
 echo; echo "$0 ready $d"

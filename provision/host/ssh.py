@@ -150,8 +150,9 @@ def _hop(
                 undo.push(attempt.pop_all())
                 return transport
             except (paramiko.SSHException, EOFError, OSError) as error:
-                if pause is None or not _dropped(transport, error):
-                    raise _unreachable(target, hop, error, proxy_said()) from error
+                said = proxy_said()
+                if pause is None or said or not _dropped(transport, error):
+                    raise _unreachable(target, hop, error, said) from error
         time.sleep(pause * random.uniform(0.7, 1.3))
     raise AssertionError("the last attempt returns or raises")
 

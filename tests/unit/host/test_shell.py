@@ -237,3 +237,15 @@ def test_programs_that_some_login_shell_would_change_are_refused(program: str) -
 def test_ways_to_root_that_are_not_served(target: Target, message: str) -> None:
     with pytest.raises(BecomeError, match=f"^gpu01: cannot become root: {message}"):
         RootSession(target, _NoLogin())
+
+
+def test_a_shell_whose_connection_ends_while_a_script_runs_cleans_up_after_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    session = sandbox.session()
+    session._shell._wire.send(b"r 35 1000 60\nsleep 0.5; head -c 100000 /dev/zero")
+    until(lambda: any(tmp_path.glob("provision/s.*/c")), "the start of the script", 10)
+    session._shell._wire.close()
+    until(lambda: not any(tmp_path.glob("provision/s.*")), "the end of the shell", 10)
+
+
+def test_scripts_get_the_usual_signals(session: RootSession) -> None:
+    assert session.run("yes | head -n 1; trap").out == b"y\n"
