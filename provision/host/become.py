@@ -88,7 +88,9 @@ def start_as_root(target: Target, connection: Connection, program: str) -> Roote
         raise BecomeError(target.name, f"cannot become root: {what}", "use sudo or su, to root")
     password = _password(target)
     nonce = secrets.token_hex(8)
-    wrapper = _WRAPPER.replace("METHOD", method).replace("BECOME", _BECOME[method, password is not None])
+    wrapper = _WRAPPER.replace("METHOD", method if target.become else "sh").replace(
+        "BECOME", _BECOME[method, password is not None]
+    )
     wire = connection.open(["sh", "-c", portable(wrapper), nonce, portable(program)])
     with contextlib.ExitStack() as undo:
         undo.callback(wire.close)

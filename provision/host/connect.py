@@ -112,7 +112,7 @@ class RootSession:
         if self._docker is None:
             from provision.host.dockerd import docker_client  # requests and docker: 0.2 s
 
-            self._docker = docker_client(self.name, self._dial_docker)
+            self._docker = docker_client(self.name, self._dial_docker, over_ssh=self.target.kind == "ssh")
         return self._docker
 
     def close(self) -> None:

@@ -17,8 +17,10 @@ from provision.values import printable
 
 # A load or a commit of many gigabytes answers when it is done.
 _TIMEOUT = 600
-_URL = "http://docker.invalid:80"
+# The SDK takes the raw stream of an answer by this address: a paramiko channel's differs from a socket's.
+_CHANNEL, _SOCKET = "http+docker://ssh", "http+docker://local"
 _CONNECTIONS = 4
+_ANY = "http://docker.invalid:80"
 
 PROGRAM = """
 command -v docker >/dev/null || { echo; echo "$0 failed the docker command is not installed"; exit 1; }
@@ -73,33 +75,35 @@ class _Adapter(BaseHTTPAdapter):
         self._pool.close()
 
 
-def docker_client(host: str, open_wire: Open) -> docker.DockerClient:
+def docker_client(host: str, open_wire: Open, *, over_ssh: bool) -> docker.DockerClient:
     """A client that speaks the newest API that both the engine and the SDK know.
 
     Raises:
         HostError: no engine answers.
     """
     adapter = _Adapter(open_wire)
-    first = _Api(adapter, DEFAULT_DOCKER_API_VERSION)
+    url = _CHANNEL if over_ssh else _SOCKET
     try:
-        theirs = str(first.version(api_version=False)["ApiVersion"])
+        asked = _Api(adapter, url, DEFAULT_DOCKER_API_VERSION).version(api_version=False)
+        theirs = str(asked["ApiVersion"])
     except (DockerException, requests.RequestException, OSError, KeyError, ValueError) as error:
         adapter.close()
         raise HostError(
             host, f"the Docker engine does not answer: {printable(str(error), 200)}", "is docker.service running?"
         ) from error
-    client = docker.DockerClient(base_url=_URL, version=DEFAULT_DOCKER_API_VERSION)
-    client.api = _Api(adapter, min(theirs, DEFAULT_DOCKER_API_VERSION, key=_numbers))
+    client = docker.DockerClient(base_url=_ANY, version=DEFAULT_DOCKER_API_VERSION)
+    client.api = _Api(adapter, url, min(theirs, DEFAULT_DOCKER_API_VERSION, key=_numbers))
     return client
 
 
 class _Api(docker.APIClient):
-    def __init__(self, adapter: _Adapter, version: str) -> None:
-        super().__init__(base_url=_URL, version=version, timeout=_TIMEOUT)
+    def __init__(self, adapter: _Adapter, url: str, version: str) -> None:
+        super().__init__(base_url=_ANY, version=version, timeout=_TIMEOUT)
         # The control machine's proxies are not the host's, and not those of its containers.
         self.trust_env = False
         self._proxy_configs = ProxyConfig()
-        self.mount("http://", adapter)
+        self.base_url = url
+        self.mount("http+docker://", adapter)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
