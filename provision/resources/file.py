@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from provision.localfiles import file_digest
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step, Upload
@@ -287,6 +288,7 @@ class Absent:
     `why` says in the plan what it was for.
     """
 
+    owned: ClassVar[bool] = False
     path: str
     why: str = "no longer wanted"
     recursive: bool = False

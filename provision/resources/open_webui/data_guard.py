@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.open_webui.instance import DATA
@@ -24,6 +25,7 @@ class DataGuard:
         volume: name of the declared volume, or an absolute path.
     """
 
+    owned: ClassVar[bool] = False
     volume: str
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.resources.open_webui.instance import Instance
@@ -17,6 +18,7 @@ class Proof:
         after: resources whose change makes it worth proving again.
     """
 
+    owned: ClassVar[bool] = False
     instance: Instance
     backends: tuple[str, ...]
     after: tuple[Resource, ...] = field(default=(), repr=False)
