@@ -65,6 +65,7 @@ class Container:
         command, entrypoint: empty keeps the image's own.
         devices: CDI names such as `nvidia.com/gpu=all`, or device paths.
         memory: bytes, 0 is no limit.
+        stop_timeout: seconds that it gets to end by itself before it is replaced or restarted.
         adopt: take over a container of that name that somebody else made; its volumes are kept.
         wait: seconds to be running, and healthy where there is a health check.
         after: resources whose change means that it is to be looked at again.
@@ -222,9 +223,9 @@ class Container:
 
         def act(client: "docker.DockerClient") -> None:
             if change.action in ("create", "replace"):
-                container_swap.swap(client, self.name, self._options(), self.wait)
+                container_swap.swap(client, self.name, self._options(), self.wait, self.stop_timeout)
             else:
-                container_swap.nudge(client, self.name, change.action, self.wait)
+                container_swap.nudge(client, self.name, change.action, self.wait, self.stop_timeout)
 
         yield Docker(act, f"{change.action} container {self.name}")
 

@@ -32,7 +32,7 @@ def parked(name: str) -> str:
     return f"{name}.provision-old"
 
 
-def swap(client: "docker.DockerClient", name: str, options: dict[str, Any], wait: float) -> None:
+def swap(client: "docker.DockerClient", name: str, options: dict[str, Any], wait: float, stop: int = 30) -> None:
     """Make the container `name`; an existing one is replaced.
 
     Args:
@@ -40,6 +40,7 @@ def swap(client: "docker.DockerClient", name: str, options: dict[str, Any], wait
         name: the container's name.
         options: arguments of `client.containers.create`.
         wait: seconds for the new one to be well.
+        stop: seconds that the old one gets to end by itself.
 
     Raises:
         ValueError: the new one is not well; the old one runs again.
@@ -54,7 +55,7 @@ def swap(client: "docker.DockerClient", name: str, options: dict[str, Any], wait
         _same_places(old, mounts)
         mounts += _anonymous(old, mounts)
         labels[REPLACES] = old.id
-        _park(old)
+        _park(old, stop)
     try:
         new = client.containers.create(**{**options, "labels": labels, "mounts": mounts})
         new.start()
@@ -67,7 +68,7 @@ def swap(client: "docker.DockerClient", name: str, options: dict[str, Any], wait
         old.remove(v=False)
 
 
-def nudge(client: "docker.DockerClient", name: str, action: str, wait: float) -> None:
+def nudge(client: "docker.DockerClient", name: str, action: str, wait: float, stop: int = 30) -> None:
     """`start`, `restart` or `wait`, then see that it is well.
 
     Raises:
@@ -79,7 +80,7 @@ def nudge(client: "docker.DockerClient", name: str, action: str, wait: float) ->
     elif action == "restart":
         if container.status == "paused":
             container.unpause()
-        container.restart(timeout=30)
+        container.restart(timeout=stop)
     settle(container, wait)
 
 
@@ -159,12 +160,12 @@ def _recover(client: "docker.DockerClient", name: str, spec: str, wait: float) -
     return False
 
 
-def _park(old: "Container") -> None:
+def _park(old: "Container", stop: int) -> None:
     # Else `always` would start it beside its successor when the engine restarts.
     _restart(old, "no")
     if old.status == "paused":
         old.unpause()
-    old.stop(timeout=30)
+    old.stop(timeout=stop)
     old.rename(parked(str(old.name)))
 
 
