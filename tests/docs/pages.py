@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 import provision.resources
 from provision.roles import load_role
+from tests.docs import commands
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -26,7 +27,7 @@ NOTE = "<!-- Made by `make docs`; a test compares it with the code. -->"
 
 def pages() -> dict[str, str]:
     """File name below docs/ -> text."""
-    return {"roles.md": roles_page(), "resources.md": resources_page()}
+    return {"roles.md": roles_page(), "resources.md": resources_page(), "cli.md": commands.page()}
 
 
 def roles_page() -> str:
