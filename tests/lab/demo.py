@@ -106,7 +106,8 @@ def loaded() -> str:
     """What gpu01's Ollama says it has loaded."""
     script = "curl -s http://127.0.0.1:11434/api/ps"
     answer = docker.from_env().containers.get("gpu01").exec_run(["sh", "-c", script]).output
-    return ", ".join(model["name"] for model in json.loads(bytes(answer))["models"]) or "nothing"
+    assert isinstance(answer, bytes)
+    return ", ".join(model["name"] for model in json.loads(answer)["models"]) or "nothing"
 
 
 def call(path: str, body: Mapping[str, object], token: str = "") -> Any:

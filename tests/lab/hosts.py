@@ -33,7 +33,7 @@ _LIKE_A_SERVER: dict[str, Any] = {
     "restart_policy": {"Name": "unless-stopped"},
 }
 # `docker run --security-opt systempaths=unconfined`, which the SDK has no word for
-_ALL_OF_PROC = {"MaskedPaths": [], "ReadonlyPaths": []}
+_ALL_OF_PROC: dict[str, list[str]] = {"MaskedPaths": [], "ReadonlyPaths": []}
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,8 @@ def clean(everything: bool = False) -> int:
 
 
 def _host_config(ports: Mapping[int, int], volume: str | None, network: str | None) -> dict[str, Any]:
-    binds = {volume: {"bind": "/var/lib/docker", "mode": "rw"}} if volume else None
-    published = {inner: ("127.0.0.1", outer) for inner, outer in ports.items()}
+    binds = [f"{volume}:/var/lib/docker:rw"] if volume else None
+    published: dict[int | str, Any] = {inner: ("127.0.0.1", outer) for inner, outer in ports.items()}
     config = client().api.create_host_config(
         port_bindings=published, binds=binds, network_mode=network, **_LIKE_A_SERVER
     )
@@ -264,7 +264,9 @@ def _networking_config(network: str | None, ip: str | None) -> dict[str, Any] | 
     if network is None:
         return None
     api = client().api
-    return dict(api.create_networking_config({network: api.create_endpoint_config(ipv4_address=ip)}))
+    # types-docker has the argument's type wrong: it is network name -> endpoint
+    endpoints: Any = {network: api.create_endpoint_config(ipv4_address=ip)}
+    return dict(api.create_networking_config(endpoints))
 
 
 def owner() -> dict[str, str]:

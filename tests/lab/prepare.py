@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.lab import images, machine
+from tests.lab import gguf, images, machine, ollama, open_webui
 from tests.lab.cache import LabError, root
 
 
@@ -30,13 +31,31 @@ def prepare() -> Lab:
     """
     machine.install_packages()
     machine.start_engine()
-    _together(*((lambda suite=suite: images.host_image(suite)) for suite in reversed(images.SUITES)))
-    return Lab(images.key(), root() / "artifacts")
+    hosts = (partial(images.host_image, suite) for suite in reversed(images.SUITES))
+    # The longest first: two at a time, as the smallest machine has cores.
+    _together(open_webui.archive, *hosts, ollama.releases, gguf.tiny)
+    return Lab(images.key(), _artifacts())
+
+
+def _artifacts() -> Path:
+    """The directory of files for hosts without internet, as an office would fill it."""
+    folder = root() / "artifacts"
+    folder.mkdir(exist_ok=True)
+    found = {path.name: path for path in (*ollama.releases().iterdir(), gguf.tiny(), open_webui.archive())}
+    for link in folder.iterdir():
+        if link.name not in found:
+            link.unlink()
+    for name, path in found.items():
+        link = folder / name
+        if not link.is_symlink() or link.readlink() != path:
+            link.unlink(missing_ok=True)
+            link.symlink_to(path)
+    return folder
 
 
 def _together(*stages: Callable[[], object]) -> None:
     """Run stages at once; the first error is raised when all have ended."""
-    with ThreadPoolExecutor(max_workers=len(stages)) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         for ended in [pool.submit(stage) for stage in stages]:
             ended.result()
 
@@ -47,8 +66,6 @@ def prepared() -> Lab:
     Raises:
         LabError: it is not prepared.
     """
-    if not machine.engine_answers():
+    if not machine.engine_answers() or not (root() / "artifacts").is_dir():
         raise LabError("the lab is not prepared: run `make prepare`")
     return Lab(images.key(), root() / "artifacts")
-
-
