@@ -119,6 +119,7 @@ class Executor:
                 sha256=step.sha256,
                 progress=lambda done, total: self._progress(change, Progress("uploading", done, total)),
             )
+            self._progress(change, Progress("uploaded"))
         elif isinstance(step, Job):
             answer = self.session.job(step, lambda progress: self._progress(change, progress))
             if answer.rc:
@@ -132,6 +133,8 @@ class Executor:
         """Called often while something long runs: also the place where Ctrl-C gets a hold."""
         if self.stop.is_set():
             raise Interrupted(f"{self.host}: {change.resource}: stopped waiting")
+        if not progress.text and not progress.done:
+            return
         text = printable(progress.text, 200)
         self.emit(
             ChangeProgress(
