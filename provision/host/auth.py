@@ -1,5 +1,6 @@
 """Logging in: which keys and passwords are tried, in which order, and what is said when none was taken."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _keys_lock = threading.Lock()
 @dataclass(frozen=True)
 class _Attempt:
     what: str
-    method: str
+    methods: tuple[str, ...]
     go: Callable[[], list[str]]
 
 
@@ -38,7 +39,7 @@ def log_in(transport: paramiko.Transport, route: Route, password: Secret | None,
         if len(refused) >= _MOST_TRIES:
             notes.append("more keys were not tried")
             break
-        if allowed and attempt.method not in allowed and "keyboard-interactive" not in allowed:
+        if allowed and not set(attempt.methods) & set(allowed):
             continue
         try:
             rest = attempt.go()
@@ -72,7 +73,7 @@ def _attempts(
     files = [path for path in route.keys if path.is_file()]
 
     def by_key(what: str, key: paramiko.PKey) -> _Attempt:
-        return _Attempt(what, "publickey", lambda: transport.auth_publickey(user, key))
+        return _Attempt(what, ("publickey",), lambda: transport.auth_publickey(user, key))
 
     def from_files() -> Iterator[_Attempt]:
         for path in files:
@@ -92,7 +93,8 @@ def _attempts(
         if password is not None:
             text = password.reveal()
             # Falls back to keyboard-interactive where the server has only that (PAM).
-            yield _Attempt("password", "password", lambda: transport.auth_password(user, text))
+            methods = ("password", "keyboard-interactive")
+            yield _Attempt("password", methods, lambda: transport.auth_password(user, text))
 
     if route.keys_only:
         missing = [path for path in route.keys if not path.is_file()]
@@ -110,13 +112,12 @@ def _agent_keys(route: Route) -> list[paramiko.PKey]:
         return []
     if route.agent is not None:
         return _agent_at(route.agent)
-    return list(paramiko.Agent().get_keys())
+    with _keys_lock:
+        return list(paramiko.Agent().get_keys())
 
 
 def _agent_at(path: str) -> list[paramiko.PKey]:
     """The keys of an agent whose socket is not the one in the environment (`IdentityAgent`)."""
-    import os
-
     expanded = os.environ.get(path[1:], "") if path.startswith("$") else str(Path(path).expanduser())
     with _keys_lock:
         before = os.environ.get("SSH_AUTH_SOCK")

@@ -113,7 +113,7 @@ class _Attempt:
     def answer(self, rc: int, message: str = "") -> Answer:
         """How it ended; without a message the end of the log says why."""
         err = message.encode() if message else self.tail[-4096:] if rc else b""
-        return Answer(rc, self.tail, err)
+        return Answer(rc, self.tail, err, truncated=self.offset > len(self.tail))
 
 
 class Jobs:

@@ -32,6 +32,7 @@ logging.getLogger("paramiko").propagate = False
 _HANDSHAKES = 8
 """At once per sshd or bastion: MaxStartups 10:30:100 begins to drop at ten (paramiko#664, ansible#24594)."""
 _BACKOFF = (0.3, 0.7, 1.5, 3.0)
+_COMMAND_WAIT = 60.0
 _KEEPALIVE = 15
 _UNACKNOWLEDGED_MS = 30_000
 _WINDOW = 8 << 20
@@ -81,11 +82,15 @@ class SshConnection:
             channel = self._connect().open_session(window_size=_WINDOW, timeout=30)
         except (paramiko.SSHException, EOFError) as error:
             raise SessionLost(self.target.name, f"the connection ended: {error or 'closed by the host'}") from error
+        # paramiko waits for the reply without end (paramiko#2599), as where PAM hangs.
+        impatience = threading.Timer(_COMMAND_WAIT, channel.close)
+        impatience.start()
         try:
-            channel.settimeout(30)
             channel.exec_command(" ".join(command))
         except (paramiko.SSHException, EOFError) as error:
-            raise SessionLost(self.target.name, f"the host runs no command: {error or 'closed'}") from error
+            raise SessionLost(self.target.name, f"the host starts no command: {error or 'closed'}") from error
+        finally:
+            impatience.cancel()
         return ChannelWire(channel)
 
     def close(self) -> None:

@@ -153,7 +153,6 @@ def exercise(client: docker.DockerClient) -> None:
 @pytest.mark.parametrize(
     ("variant", "how"),
     [
-        ("plain", {}),
         ("sudo-password", {"become_password": Secret.of(SUDO_PASSWORD)}),
         ("su-only", {"become_method": "su", "become_password": Secret.of(ROOT_PASSWORD)}),
         ("max-sessions-1", {}),
