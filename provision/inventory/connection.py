@@ -173,8 +173,8 @@ class ConnectionReader:
         if found is None or not found.text:
             return default
         if found.text not in choices:
-            name = USED[field][0]
-            self._wrong(found.mark, f"{name} {found.text!r} is not supported{did_you_mean(found.text, choices)}")
+            hint = did_you_mean(found.text, [choice for choice in choices if "." not in choice])
+            self._wrong(found.mark, f"{USED[field][0]} {found.text!r} is not supported{hint}")
         return choices.get(found.text, default)
 
     def _path(self, text: str | None) -> Path | None:

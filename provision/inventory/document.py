@@ -29,7 +29,7 @@ _SCALARS: dict[str, Callable[[yaml.ScalarNode], Any]] = {
     "timestamp": _CONSTRUCT.construct_yaml_timestamp,
     "binary": _CONSTRUCT.construct_yaml_binary,
 }
-_KEPT = {"str", "null", "merge", "value", *_SCALARS}
+_KEPT = {"str", "null", "merge", *_SCALARS}
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 VAULT = (
     "Ansible Vault is not read here: keep the value in a vault file and write "
@@ -51,7 +51,10 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Scalar:
-    """Text, what YAML takes it for (`str`, `int`, `null`, ...) and the value that gives."""
+    """Text, what YAML takes it for (`str`, `int`, `null`, ...) and the value that gives.
+
+    `literal`: tagged `!unsafe`, never a template. `reset`: a null that took away what a weaker layer said.
+    """
 
     mark: Mark
     text: str
@@ -60,6 +63,7 @@ class Scalar:
     literal: bool = False
     size: int = 1
     depth: int = 1
+    reset: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -75,13 +79,21 @@ class Sequence:
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """Key text -> (key, node). Merge keys are resolved. `size` counts nodes with aliases expanded."""
+    """Key text -> (key, node). Merge keys are resolved. `size` counts nodes with aliases expanded.
+
+    `fresh`: it came after a null, and replaces what weaker layers say instead of merging with it.
+    """
 
     mark: Mark
     entries: dict[str, tuple[Scalar, "Node"]]
     size: int = 1
     depth: int = 1
+    fresh: bool = False
     _value: Any = None
+
+    def present(self) -> Iterator[tuple[Scalar, "Node"]]:
+        """The entries that no layer has taken away."""
+        return (entry for entry in self.entries.values() if not was_reset(entry[1]))
 
 
 Node = Scalar | Sequence | Mapping
@@ -95,8 +107,13 @@ def value_of(node: Node) -> Any:
         if isinstance(node, Sequence):
             node._value = [value_of(item) for item in node.items]
         else:
-            node._value = {key.value: value_of(item) for key, item in node.entries.values()}
+            node._value = {key.value: value_of(item) for key, item in node.present()}
     return node._value
+
+
+def was_reset(node: Node) -> bool:
+    """The node is a null that took away what a weaker layer said."""
+    return isinstance(node, Scalar) and node.reset
 
 
 def is_null(node: Node) -> bool:
@@ -171,6 +188,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, name: str) -> Mistake:
         problem = "a tab: YAML is indented with spaces"
     elif problem.startswith("mapping values are not allowed"):
         problem += "; quote text that contains ': ', and check the indentation"
+    elif "maximum nesting depth" in problem:
+        return Mistake(name, line + 1, column + 1, f"nested more than {MAX_DEPTH} deep")
     elif "expected a single document" in f"{error.context} {problem}":
         problem = "a second document begins: one file holds one"
     return Mistake(name, line + 1, column + 1, f"not YAML: {problem}")
@@ -282,6 +301,8 @@ class _Builder:
     def _add(self, frame: _Frame, node: Node, mark: Mark) -> None:
         frame.size += node.size
         frame.depth = max(frame.depth, node.depth)
+        if isinstance(node, Scalar) and node.kind == "merge" and (not frame.mapping or frame.key is not None):
+            self.mistakes.append(mark.mistake("quote this: in YAML 1.1 `<<` is a key that merges mappings"))
         if not frame.mapping:
             frame.items.append(node)
         elif frame.key is None:
@@ -330,6 +351,8 @@ class _Builder:
     def _bad_tag(self, tag: str, mark: Mark) -> None:
         if tag.startswith("!vault"):
             text = VAULT
+        elif tag == f"{_YAML}value":
+            text = "quote this: YAML 1.1 gives a lone = a meaning of its own"
         elif tag == "!secret":
             text = "the tag !secret would make Ansible drop the file; write {secret: env:NAME}"
         else:

@@ -6,6 +6,7 @@ host inline, then `host_vars/`. Groups go by depth, `ansible_group_priority`, na
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.errors import Mistake
@@ -84,6 +85,12 @@ class VarsFiles:
             self._read[kind, name] = found
         return self._read[kind, name]
 
+    def read_all(self) -> None:
+        """Read every file, whoever it is for."""
+        for kind, names in self._names.items():
+            for name in names:
+                self.of(kind, name)
+
     def entries(self) -> Iterator[Entry]:
         """Every variable that was read."""
         for found in self._read.values():
@@ -138,62 +145,86 @@ def _in_directory(folder: Path) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable of a host: the entry that counts for Ansible, and all layers merged for role settings."""
+
+    last: Entry
+    merged: Node
+
+
+Block = dict[str, Setting]
+
+
 class Layers:
-    """Every variable of a host in the order in which later ones win."""
+    """Every variable of a host over its layers.
+
+    The merge goes in the steps in which Ansible's `hash_behaviour=merge` goes: each owner by itself, the groups with
+    each other, then the blocks. That matters where a text stands between two mappings.
+    """
 
     def __init__(self, tree: Tree, files: VarsFiles) -> None:
         self.tree, self.files = tree, files
-        self._shared: dict[tuple[str, ...], dict[str, tuple[Entry, ...]]] = {}
+        self._groups: dict[str, Block] = {}
+        self._shared: dict[tuple[str, ...], Block] = {}
+        self._made: dict[tuple[int, int], tuple[Node, Node, Node]] = {}
 
-    def of(self, host: str, groups: tuple[str, ...]) -> dict[str, tuple[Entry, ...]]:
-        """Name -> its settings, weakest first. `groups` as `Tree.memberships` orders them."""
+    def of(self, host: str, groups: tuple[str, ...]) -> Block:
+        """Name -> setting. `groups` as `Tree.memberships` orders them. Equal layers give the identical node."""
         if groups not in self._shared:
             inner = [name for name in groups if name != "all"]
-            shared = [self.tree.groups[name].vars for name in ["all", *inner]]
-            shared += [self.files.of("group_vars", name) for name in ["all", *inner]]
-            self._shared[groups] = _stack({}, shared)
+            inline = self._join([self._group(name) for name in inner])
+            filed = self._join([self._fold(self.files.of("group_vars", name)) for name in inner])
+            everywhere = self._fold(self.files.of("group_vars", "all"))
+            self._shared[groups] = self._join([self._group("all"), inline, everywhere, filed])
         entry = self.tree.hosts[host]
-        own = [entry.vars, self.files.of("host_vars", host)]
+        own = entry.vars
         if entry.port is not None:
-            port = Scalar(entry.mark, str(entry.port), "int", entry.port)
-            own.insert(0, {"ansible_port": [Entry("ansible_port", entry.mark, port)]})
-        return _stack(self._shared[groups], own)
+            port = Entry("ansible_port", entry.mark, Scalar(entry.mark, str(entry.port), "int", entry.port))
+            own = {**own, "ansible_port": [port, *own.get("ansible_port", [])]}
+        return self._join([self._shared[groups], self._fold(own), self._fold(self.files.of("host_vars", host))])
 
+    def _group(self, name: str) -> Block:
+        if name not in self._groups:
+            self._groups[name] = self._fold(self.tree.groups[name].vars)
+        return self._groups[name]
 
-def _stack(below: dict[str, tuple[Entry, ...]], layers: list[Vars]) -> dict[str, tuple[Entry, ...]]:
-    result = dict(below)
-    for layer in layers:
-        for name, entries in layer.items():
-            result[name] = (*result.get(name, ()), *entries)
-    return result
+    def _fold(self, found: Vars) -> Block:
+        block: Block = {}
+        for name, entries in found.items():
+            setting = Setting(entries[0], entries[0].node)
+            for entry in entries[1:]:
+                setting = Setting(entry, self._merged(setting.merged, entry.node))
+            block[name] = setting
+        return block
 
-
-class Merger:
-    """Settings over several layers: mappings merge, lists replace, null resets. The same layers give the same node."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[int, ...], Node] = {}
-
-    def merge(self, nodes: tuple[Node, ...]) -> Node:
-        """One node of several, weakest first."""
-        result = nodes[0]
-        for node in nodes[1:]:
-            key = (id(result), id(node))
-            if key not in self._made:
-                self._made[key] = _merge(result, node)
-            result = self._made[key]
+    def _join(self, blocks: list[Block]) -> Block:
+        result: Block = {}
+        for block in blocks:
+            for name, upper in block.items():
+                lower = result.get(name)
+                result[name] = Setting(upper.last, self._merged(lower.merged, upper.merged)) if lower else upper
         return result
 
+    def _merged(self, lower: Node, upper: Node) -> Node:
+        key = (id(lower), id(upper))
+        if key not in self._made:
+            # The two are kept as well: an id is only theirs as long as they live.
+            self._made[key] = (lower, upper, merge(lower, upper))
+        return self._made[key][2]
 
-def _merge(lower: Node, upper: Node) -> Node:
-    if not (isinstance(lower, MapNode) and isinstance(upper, MapNode)):
+
+def merge(lower: Node, upper: Node) -> Node:
+    """A layer over a weaker one: mappings merge, lists and text replace, null resets."""
+    if is_null(upper) and isinstance(upper, Scalar):
+        return replace(upper, reset=True)
+    if not isinstance(upper, MapNode) or upper.fresh:
+        return upper
+    if is_null(lower):
+        return replace(upper, fresh=True)
+    if not isinstance(lower, MapNode):
         return upper
     entries = dict(lower.entries)
     for name, (key, node) in upper.entries.items():
-        if name not in entries:
-            entries[name] = (key, node)
-        elif is_null(node):
-            del entries[name]
-        else:
-            entries[name] = (key, _merge(entries[name][1], node))
-    return MapNode(upper.mark, entries)
+        entries[name] = (key, merge(entries[name][1], node) if name in entries else node)
+    return MapNode(upper.mark, entries, fresh=lower.fresh)

@@ -23,9 +23,15 @@ def distance(left: str, right: str, limit: int = 3) -> int:
 
 
 def nearest(word: str, candidates: Iterable[str], limit: int = 3) -> str | None:
-    """The candidate that `word` most likely stands for, or None. Short words must be nearer than long ones."""
+    """The candidate that `word` most likely stands for, or None. Short words must be nearer than long ones.
+
+    A host name without its domain stands for the whole name.
+    """
     allowed = min(limit, max(1, len(word) // 3 + 1))
-    ranked = sorted((distance(word.lower(), name.lower(), allowed), name) for name in candidates)
+    names = sorted(set(candidates))
+    if longer := [name for name in names if word and name.startswith(f"{word}.")]:
+        return longer[0]
+    ranked = sorted((distance(word.lower(), name.lower(), allowed), name) for name in names)
     return ranked[0][1] if ranked and ranked[0][0] <= allowed else None
 
 

@@ -14,7 +14,7 @@ from provision.inventory.connection import ConnectionReader
 from provision.inventory.document import Mark, Node, Scalar, Sequence, is_null, read, value_of
 from provision.inventory.fleet import Fleet, Host
 from provision.inventory.hostnames import is_ip, is_loopback, parse_address
-from provision.inventory.layers import Layers, Merger, VarsFiles, inventory_files
+from provision.inventory.layers import Layers, VarsFiles, inventory_files
 from provision.inventory.names import did_you_mean, distance
 from provision.inventory.settings import Findings, validate
 from provision.inventory.tree import Entry, Tree
@@ -38,6 +38,17 @@ def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.enviro
     Raises:
         InputError: with all mistakes of all files.
     """
+    tree, files, unread = read_tree(path)
+    if unread:
+        # What is in those files is not known: only look whether the others can be read.
+        others = VarsFiles(path, unread)
+        others.read_all()
+        raise InputError(unread + tree.mistakes)
+    return _Reader(path, schemas, tree, environ, need_secrets).fleet(files)
+
+
+def read_tree(path: Path) -> tuple[Tree, list[Path], list[Mistake]]:
+    """Groups and hosts of an inventory, the files they stand in, and why files could not be read at all."""
     mistakes: list[Mistake] = []
     files = list(inventory_files(path, mistakes))
     tree = Tree(Mark(str(path), 0, 0))
@@ -45,18 +56,10 @@ def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.enviro
         root = read(file, str(file), mistakes)
         if root is not None and not is_null(root):
             tree.add(root)
-    _stop(mistakes)
-    if not files:
-        raise InputError([Mistake(str(path), 0, 0, "no YAML inventory in this directory")])
+    if not files and not mistakes:
+        mistakes.append(Mistake(str(path), 0, 0, "no YAML inventory in this directory"))
     tree.finish()
-    _stop(mistakes, tree.mistakes)
-    return _Reader(path, schemas, tree, environ, need_secrets).fleet(files)
-
-
-def _stop(*mistakes: list[Mistake]) -> None:
-    every = [mistake for found in mistakes for mistake in found]
-    if every:
-        raise InputError(every)
+    return tree, files, mistakes
 
 
 class _Reader:
@@ -67,10 +70,9 @@ class _Reader:
     ) -> None:
         self.path, self.schemas, self.tree = path, schemas, tree
         self.environ, self.need_secrets = environ, need_secrets
-        self.found = Findings()
+        self.found = Findings(mistakes=tree.mistakes)
         self.files = VarsFiles(path, self.found.mistakes)
         self.layers = Layers(tree, self.files)
-        self.merger = Merger()
         self.groups = {name: tree.members(name) for name in tree.groups}
         self.settings: dict[tuple[str, int], BaseModel | None] = {}
 
@@ -83,7 +85,8 @@ class _Reader:
         self._references()
         if self.need_secrets:
             self._secrets()
-        _stop(self.found.mistakes)
+        if self.found.mistakes:
+            raise InputError(self.found.mistakes)
         self.files.check_names("group_vars", self.tree.groups)
         self.files.check_names("host_vars", self.tree.hosts)
         used = {role for host in hosts.values() for role in host.roles}
@@ -114,7 +117,7 @@ class _Reader:
 
     def _host(self, name: str, groups: tuple[str, ...]) -> Host:
         layers = self.layers.of(name, groups)
-        last = {variable: entries[-1] for variable, entries in layers.items()}
+        last = {variable: setting.last for variable, setting in layers.items()}
         variables = {variable: value_of(entry.node) for variable, entry in last.items()}
         magic: dict[str, Any] = {
             "inventory_hostname": name,
@@ -125,7 +128,9 @@ class _Reader:
         reader = ConnectionReader(name, last, variables | magic, self.base, self.found)
         connection = reader.read()
         roles = self._roles(last.get(ROLES))
-        settings = {role: self._settings(role, mark, layers.get(role, ())) for role, mark in roles}
+        settings = {
+            role: self._settings(role, mark, layers[role].merged if role in layers else None) for role, mark in roles
+        }
         address = self._text(last.get("address"))
         if address is None and connection.kind == "ssh":
             address = _peer_address(name, connection.host)
@@ -170,14 +175,18 @@ class _Reader:
                 found[item.text] = item.mark
         return list(found.items())
 
-    def _settings(self, role: str, mark: Mark, entries: tuple[Entry, ...]) -> BaseModel | None:
+    def _settings(self, role: str, mark: Mark, merged: Node | None) -> BaseModel | None:
         """Validated settings; hosts whose settings come from the same places share them."""
-        node: Node = Scalar(mark, "", "null", None)
-        if entries:
-            node = self.merger.merge(tuple(entry.node for entry in entries))
-        key = (role, id(node) if entries else 0)
+        node = merged or Scalar(mark, "", "null", None)
+        key = (role, id(merged))
         if key not in self.settings:
-            self.settings[key] = validate(role, self.schemas[role], node, mark, self.base, self.found)
+            self.settings[key] = None
+            try:
+                schema = self.schemas[role]
+            except InputError as error:
+                self.found.mistakes += error.mistakes or [mark.mistake(str(error))]
+            else:
+                self.settings[key] = validate(role, schema, node, mark, self.base, self.found)
         return self.settings[key]
 
     def _names(self) -> list[Mistake]:

@@ -21,7 +21,7 @@ from provision.inventory.names import did_you_mean
 from provision.values import Reference, Secret, printable
 
 _NAMED = {"string": "text", "dictionary": "a mapping", "list": "a list", "tuple": "a list"}
-_NAMED |= {"integer": "a whole number", "boolean": "true or false"}
+_NAMED |= {"integer": "a whole number", "boolean": "true or false", "number": "a number"}
 _SHOWS_VALUE = frozenset(
     {"int_parsing", "int_type", "int_from_float", "float_parsing", "bool_parsing", "literal_error", "enum"}
     | {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_pattern_mismatch"}
@@ -92,14 +92,15 @@ class Shaper:
         inner = args[1] if _is_dict(annotation) and len(args) == 2 else Any
         if len(args) == 2:
             key_annotation, key_notes = _plain(args[0])
-            for key, _ in node.entries.values():
+            for key, _ in node.present():
                 self._scalar(key, key_annotation, key_notes)
-        return {name: self.shape(value, inner) for name, (_, value) in node.entries.items()}
+        return {key.text: self.shape(value, inner) for key, value in node.present()}
 
     def _model(self, node: Mapping, model: type[BaseModel]) -> dict[str, Any]:
         known = fields_of(model)
         shaped: dict[str, Any] = {}
-        for name, (key, value) in node.entries.items():
+        for key, value in node.present():
+            name = key.text
             info = known.get(name)
             if info is not None:
                 if not is_null(value):
@@ -259,12 +260,20 @@ def _mistakes(role: str, node: Node, absent: Mark, error: ValidationError) -> li
         if place.union is not None:
             members = depths.setdefault(place.union, {})
             members[place.member] = max(members.get(place.member, 0), len(place.path))
-    places: dict[tuple[str, Mark], list[str]] = {}
+    mistakes = []
+    alternatives: dict[tuple[str, Mark], tuple[list[str], str]] = {}
     for place, item in found:
+        text, value = _message(item, place)
         members = depths.get(place.union or "", {})
-        if not members or members[place.member] == max(members.values()):
-            places.setdefault((place.path, place.mark), []).append(_message(item, place))
-    return [mark.mistake(f"{path}: {' or '.join(dict.fromkeys(texts))}") for (path, mark), texts in places.items()]
+        if not members:
+            mistakes.append(place.mark.mistake(f"{place.path}: {text}{value}"))
+        elif members[place.member] == max(members.values()):
+            alternatives.setdefault((place.path, place.mark), ([], value))[0].append(text)
+    for (path, mark), (texts, value) in alternatives.items():
+        first, *others = dict.fromkeys(texts)
+        joined = " or ".join([first, *(text.removeprefix("should be ") for text in others)])
+        mistakes.append(mark.mistake(f"{path}: {joined}{value}"))
+    return mistakes
 
 
 def _locate(role: str, node: Node, absent: Mark, loc: tuple[int | str, ...], is_missing: bool) -> _Place:
@@ -273,7 +282,10 @@ def _locate(role: str, node: Node, absent: Mark, loc: tuple[int | str, ...], is_
     member = missing = ""
     for index, part in enumerate(loc):
         if isinstance(here, Mapping) and str(part) in here.entries:
-            key, here = here.entries[str(part)]
+            key, value = here.entries[str(part)]
+            if is_missing and is_null(value):
+                return _Place(path, value.mark, value, str(part), union, member)
+            here = value
             path, mark = f"{path}.{part}", here.mark
             if loc[index + 1 :] == ("[key]",):
                 return _Place(path, key.mark, key, "", union, member)
@@ -288,18 +300,18 @@ def _locate(role: str, node: Node, absent: Mark, loc: tuple[int | str, ...], is_
     return _Place(path, mark, here, missing, union, member)
 
 
-def _message(item: Any, place: _Place) -> str:
-    kind = item["type"]
-    if kind == "missing":
-        return f"`{place.missing}` is missing"
+def _message(item: Any, place: _Place) -> tuple[str, str]:
+    """What is wrong, and the value that is there when it may be shown."""
+    if item["type"] == "missing":
+        return f"`{place.missing or item['loc'][-1]}` is missing", ""
     text: str = item["msg"]
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ").removeprefix("Input ")
     text = text.split(" or instance of ")[0].split(", unable to ")[0]
     for theirs, ours in _NAMED.items():
         text = text.replace(f"a valid {theirs}", ours)
-    if kind in _SHOWS_VALUE and isinstance(place.node, Scalar):
-        expected = str(item.get("ctx", {}).get("expected", ""))
-        choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")] if expected else []
-        hint = did_you_mean(place.node.text, choices) if choices else ""
-        return f"{text}, not {printable(place.node.text, 60)!r}{hint if 'mean' in hint else ''}"
-    return text
+    if item["type"] not in _SHOWS_VALUE or not isinstance(place.node, Scalar):
+        return text, ""
+    expected = str(item.get("ctx", {}).get("expected", ""))
+    choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")] if expected else []
+    hint = did_you_mean(place.node.text, choices) if choices else ""
+    return text, f", not {printable(place.node.text, 60)!r}{hint if 'mean' in hint else ''}"

@@ -52,7 +52,7 @@ def render(text: str, values: Mapping[str, Any], depth: int = 0) -> str:
         template, names = _compiled(text)
         result = template.render({name: used[name] for name in names if name in used})
     except TemplateError as error:
-        raise ValueError(f"{error}; only variables of the host are known here, no lookups") from error
+        raise ValueError(f"{str(error).rstrip('.')}; only variables of the host are known here, no lookups") from error
     if len(result) > _MAX:
         raise ValueError(f"the template gives more than {_MAX} characters")
     return result

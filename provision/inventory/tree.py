@@ -37,7 +37,9 @@ def set_vars(into: Vars, entries: Mapping[str, tuple[Scalar, Node]], mistakes: l
     """Add a mapping's entries. Later ones stand behind earlier ones of the same name."""
     for name, (key, node) in entries.items():
         if key.kind != "str":
-            mistakes.append(key.mark.mistake(f"the name of a variable is text, {name!r} is a {key.kind}; quote it"))
+            mistakes.append(
+                key.mark.mistake(f"the name of a variable is text, YAML takes {name!r} for {key.kind}; quote it")
+            )
         elif name in RESERVED:
             mistakes.append(key.mark.mistake(f"{name!r} is a name of Ansible's own and cannot be set"))
         else:
