@@ -40,7 +40,7 @@ def test_a_job_is_a_unit_with_progress_and_a_status(desk: Desk, host: LabHost) -
     with desk.session(host) as session:
         answer = session.job(Job("unit-test", script, progress=parse), seen.append)
         assert (answer.rc, answer.out.split()) == (3, [b"active", b"1", b"2", b"3", b"4"])
-        assert [step.done for step in seen] == sorted({step.done for step in seen})
+        assert [step.done for step in seen] == sorted(step.done for step in seen)
         assert seen[-1] == Progress("pulling", 4, 4)
         assert session.jobs() == []
         assert session.requests <= 10
@@ -74,7 +74,7 @@ def test_a_job_outlives_its_connection_and_is_rejoined(desk: Desk, host: LabHost
 def test_secrets_of_a_job_stand_in_no_argument_unit_or_log(desk: Desk, host: LabHost) -> None:
     script = """
         printf %s "$KEY" | sha256sum
-        cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 's3cr3t[-]value'
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 's3cr3t[-]value'
         systemctl show provision-secret | grep -c 's3cr3t[-]value'
         grep -rl 's3cr3t[-]value' /run/provision /run/systemd /var/log | wc -l
     """
