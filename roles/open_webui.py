@@ -15,6 +15,7 @@ from provision.resources.file import Directory, File
 from provision.resources.image import Image
 from provision.resources.open_webui import (
     DATA,
+    ENGINE,
     MOUNT,
     Admin,
     DataGuard,
@@ -204,7 +205,7 @@ def instance_of(want: Settings, backends: tuple[str, ...]) -> Instance:
         home=HOME,
         email=want.admin.email.lower(),
         name=want.admin.name,
-        keys=tuple(sorted(key for key, value in values.items() if not has_secret(value))),
+        keys=tuple(sorted({ENGINE, *(key for key, value in values.items() if not has_secret(value))})),
         hashed=tuple(sorted(key for key, value in values.items() if has_secret(value))),
         group="" if want.models_for == EVERYONE else want.models_for,
     )

@@ -46,8 +46,21 @@ OWNED = {
 )
 """What the role decides by itself -> what to write instead."""
 
-RESTART = ("rag.", "tool_server.", "models.base_models_cache")
-"""Keys that a running server has read already (open_webui/main.py, `initialize_runtime_config` and `lifespan`)."""
+ENGINE = "rag.embedding_engine"
+"""Which service makes embeddings: "" is the server itself."""
+
+
+def needs_restart(key: str, engine: object) -> bool:
+    """Whether a running server has read this key already (open_webui/main.py, `initialize_runtime_config`, `lifespan`).
+
+    Args:
+        key: of a stored setting that changes.
+        engine: the value of `ENGINE`: addresses of other engines are not in use.
+    """
+    for name in ("ollama", "openai", "azure_openai"):
+        if key.startswith(f"rag.{name}."):
+            return engine == name
+    return key.startswith(("rag.embedding_", "rag.reranking_", "rag.external_reranker", "rag.enable_", "tool_server."))
 
 
 @cache

@@ -7,11 +7,19 @@ from typing import Any
 
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.open_webui.instance import Instance, Stored
-from provision.resources.open_webui.names import RESTART
+from provision.resources.open_webui.names import ENGINE, needs_restart
 from provision.values import ELIDED, Secret, canonical, quote, sha256
 
 EXACT = ("ollama.api_configs", "openai.api_configs")
 """Mappings by index: a key that is not declared is a connection that is not wanted."""
+
+
+@dataclass(frozen=True)
+class _Import:
+    """What is to be imported, each value in a tuple, and whether the server must start again to see it."""
+
+    values: Mapping[str, tuple[Any]]
+    restart: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,11 @@ class StoredSettings:
         before = {key: ELIDED if has_secret(self.values[key]) else observed.values.get(key) for key in wrong}
         after = {key: shown[key] for key in wrong}
         why = f"{', '.join(wrong)} {'differs' if len(wrong) == 1 else 'differ'} in the database"
-        return Change(self.id, "update", why, before, after, private=wrong)
+        engine = self.values.get(ENGINE, observed.values.get(ENGINE))
+        restart = any(needs_restart(key, engine) for key in wrong)
+        if restart:
+            why += ", and the server has read it already"
+        return Change(self.id, "update", why, before, after, private=_Import(wrong, restart))
 
     def _wanted(self, observed: Stored, key: str, value: Any) -> tuple[Any] | None:
         """What is to be stored under `key`, in a tuple; None when it is there."""
@@ -75,9 +87,9 @@ class StoredSettings:
             )
             yield Run(f"echo {quote(message)} >&2; exit 1\n")
             return
-        values = {key: wanted[0] for key, wanted in change.private.items()}
+        values = {key: wanted[0] for key, wanted in change.private.values.items()}
         script = self.instance.act("settings", values="WEBUI_SETTINGS") + " || exit\n"
-        if any(key.startswith(RESTART) for key in values):
+        if change.private.restart:
             script += _RESTART.format(container=quote(self.instance.container))
         yield Run(script, timeout=700, secrets={"WEBUI_SETTINGS": json.dumps(values)})
 

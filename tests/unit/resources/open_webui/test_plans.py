@@ -62,14 +62,14 @@ SETTINGS = [
 @pytest.mark.parametrize("case", SETTINGS, ids=lambda case: case.name)
 def test_a_setting_is_imported_when_it_differs(case: Case) -> None:
     change = StoredSettings(INSTANCE, {"k": case.declared}).plan(Stored(values=case.there), NOTHING)
-    assert (change.private["k"] if change else None) == case.imported
+    assert (change.private.values["k"] if change else None) == case.imported
 
 
 def test_connections_by_index_are_replaced_and_not_merged() -> None:
     there = {"ollama.api_configs": {"0": {"enable": True}, "1": {"enable": True}}}
     declared = {"ollama.api_configs": {"0": {"enable": True}}}
     change = StoredSettings(INSTANCE, declared).plan(Stored(values=there), NOTHING)
-    assert change is not None and change.private == {"ollama.api_configs": ({"0": {"enable": True}},)}
+    assert change is not None and change.private.values == {"ollama.api_configs": ({"0": {"enable": True}},)}
 
 
 def test_only_the_keys_that_differ_are_in_the_plan() -> None:
@@ -97,10 +97,19 @@ def test_a_secret_setting_is_compared_by_digest_and_never_shown() -> None:
     assert json.loads(step.secrets["WEBUI_SETTINGS"]) == {"openai.api_keys": ["sk-very-secret"]}
 
 
-@pytest.mark.parametrize(("key", "restarts"), [("rag.embedding_engine", True), ("ui.enable_signup", False)])
-def test_the_server_starts_again_for_what_it_reads_at_its_start(key: str, restarts: bool) -> None:
+@pytest.mark.parametrize(
+    ("key", "engine", "restarts"),
+    [
+        ("ui.enable_signup", "", False),
+        ("rag.embedding_model", "", True),
+        ("rag.ollama.base_url", "", False),
+        ("rag.ollama.base_url", "ollama", True),
+        ("rag.openai.api_key", "ollama", False),
+    ],
+)
+def test_the_server_starts_again_for_what_it_has_read_already(key: str, engine: str, restarts: bool) -> None:
     resource = StoredSettings(INSTANCE, {key: "x"})
-    change = resource.plan(Stored(), NOTHING)
+    change = resource.plan(Stored(values={"rag.embedding_engine": engine}), NOTHING)
     assert change is not None
     assert ("docker restart" in script(resource.steps(change))) is restarts
 
