@@ -17,6 +17,7 @@ from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.firewall import Firewall, Guarded
 from provision.resources.models_directory import ModelsDirectory
+from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import User
@@ -168,6 +169,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield unit
     yield drop_in
     if want.listen == "lan":
+        yield Package(("nftables",))
         yield Firewall((Guarded(want.port, sources(host, want)),))
     service = Service("ollama", enabled=True, running=True, restart_on=(release, unit, drop_in, models), spec=spec)
     yield service
