@@ -5,7 +5,6 @@ SHA-256, and parameters and messages as small JSON blobs. So what is there is co
 the base as it is now (ollama: server/create.go), which also finds changes that others made.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from provision.models.names import ModelName
 from provision.resources import model_store
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.resources.model_store import DEFAULT_SERVER, Manifest, Server, Store
-from provision.resources.ollama_model import blob_size, send_blob
+from provision.resources.ollama_model import blob_size, send_blob, unload
 from provision.resources.stream import Stream
 from provision.values import quote, sha256
 
@@ -181,26 +180,6 @@ def summary(want: Modelfile) -> dict[str, Any]:
     parts |= {"system": want.system and want.system[:200], "template": want.template and want.template[:200]}
     parts |= {"messages": len(want.messages), "adapter": want.adapter, "license": len(want.licenses)}
     return {key: value for key, value in parts.items() if value}
-
-
-def unload(name: ModelName, server: Server) -> str:
-    """Takes the model out of memory once its requests are done; waits up to 30 s for that. Never fails."""
-    body = json.dumps({"model": str(name), "keep_alive": 0})
-    listed = json.dumps({"name": str(name)}, separators=(",", ":"))[1:-1]
-    return _UNLOAD.format(
-        body=quote(body), generate=quote(server.url("generate")), ps=quote(server.url("ps")), listed=quote(listed)
-    )
-
-
-_UNLOAD = """\
-curl -sS --noproxy '*' --max-time 30 --data-binary {body} {generate} >/dev/null 2>&1
-n=0
-while [ $n -lt 30 ] && curl -sS --noproxy '*' --max-time 5 {ps} 2>/dev/null | grep -qiF {listed}; do
-    sleep 1
-    n=$((n + 1))
-done
-:
-"""
 
 
 def _described(own: Manifest) -> dict[str, Any]:

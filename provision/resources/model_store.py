@@ -108,7 +108,7 @@ class Store:
 # Every value travels as `label base64`: manifests and system prompts may hold any bytes.
 _TOOLS = """\
 umask 077
-put() {{ printf '%s ' "$1"; head -c 300000 | base64 | tr -d '\\n'; echo; }}
+put() {{ printf '%s ' "$1"; head -c300000 | base64 | tr -d '\\n'; echo; }}
 t=${{PROVISION_TMP:-}}
 if [ ! -d "$t" ]; then t=$(mktemp -d) && trap 'rm -rf "$t"' EXIT; fi
 a=$t/ollama-{port}

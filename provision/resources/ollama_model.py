@@ -148,6 +148,9 @@ class OllamaModel:
         known = change.private or {"size": self._upload_size() or 0, "present": False, "keep": False}
         if known["size"]:
             yield space(known["size"], self.server.models_dir)
+        if change.before:
+            # By name: once it has other weights, the server no longer finds the old ones in memory.
+            yield Run(unload(self.local, self.server))
         if self.gguf is not None:
             if not known["present"]:
                 yield from send_blob(self.gguf, self.weights, self.server)
@@ -220,6 +223,26 @@ case $answer in
 *' '2??) ;;
 *) printf '%s\\n' "{what}: $answer" | tr '\\n' ' ' >&2; exit 1 ;;
 esac
+"""
+
+
+def unload(name: ModelName, server: Server) -> str:
+    """Takes the model out of memory once its requests are done; waits up to 30 s for that. Never fails."""
+    body = json.dumps({"model": str(name), "keep_alive": 0})
+    listed = json.dumps({"name": str(name)}, separators=(",", ":"))[1:-1]
+    return _UNLOAD.format(
+        body=quote(body), generate=quote(server.url("generate")), ps=quote(server.url("ps")), listed=quote(listed)
+    )
+
+
+_UNLOAD = """\
+curl -sS --noproxy '*' --max-time 30 --data-binary {body} {generate} >/dev/null 2>&1
+n=0
+while [ $n -lt 30 ] && curl -sS --noproxy '*' --max-time 5 {ps} 2>/dev/null | grep -qiF {listed}; do
+    sleep 1
+    n=$((n + 1))
+done
+:
 """
 
 

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from provision.engine.apply import Applied, HostApply
 from provision.engine.events import Event
 from provision.engine.plan import Declared, Plan, make_plan
+from provision.errors import HostError
 from provision.host.session import Session
 from provision.resources.base import Resource
 from tests.lab.hosts import LabHost
@@ -40,13 +41,10 @@ class Applier:
     def applying(self, *resources: Resource) -> Iterator[Callable[[], None]]:
         """Apply in the background; the function given ends the connection under it."""
         with self.desk.session(self.host) as session:
-            failed: list[Exception] = []
 
             def work() -> None:
-                try:
+                with suppress(HostError):
                     self._apply(session, resources)
-                except (OSError, RuntimeError) as error:
-                    failed.append(error)
 
             thread = threading.Thread(target=work, daemon=True)
             thread.start()

@@ -1,4 +1,4 @@
-"""A registry of Ollama models on this machine, reachable from hosts, that can misbehave in every way a real one does.
+"""A registry of models and images on this machine, reachable from hosts, that can misbehave as real ones do.
 
 Beyond plain files `ollama pull` wants: HEAD with Content-Length, byte ranges, and a Location header on the blob's GET
 (a bare 200 is refused with "no Location header in response").
@@ -37,12 +37,13 @@ class Registry:
 
     Attributes:
         address: `HOST:PORT`, as hosts of the default docker network reach it.
-        fault: what is wrong with it now.
+        fault: what is wrong with it now; faults in blobs pass after `times` requests.
         requests: method and path of all that was asked, in order.
     """
 
     def __init__(self) -> None:
         self.fault = Fault.NONE
+        self.times = 1_000_000
         self.requests: list[str] = []
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
@@ -80,6 +81,35 @@ class Registry:
         }
         self.manifests[f"{name}/manifests/{tag}"] = json.dumps(manifest).encode()
         return f"{self.address}/{name}:{tag}"
+
+    def add_image(self, name: str, config: bytes, layers: list[bytes], tag: str = "latest") -> str:
+        """Offer a Docker image of gzipped layers; returns the digest of its manifest."""
+        kind = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "digest": self._blob(config),
+                "size": len(config),
+            },
+            "layers": [{"mediaType": kind, "digest": self._blob(data), "size": len(data)} for data in layers],
+        }
+        text = json.dumps(manifest).encode()
+        digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
+        self.manifests[f"{name}/manifests/{tag}"] = self.manifests[f"{name}/manifests/{digest}"] = text
+        return digest
+
+    @contextmanager
+    def misbehaving(self, fault: Fault, times: int = 1_000_000) -> Iterator[None]:
+        """Have a fault during the block, in blobs only for so many requests."""
+        self.fault, self.times = fault, times
+        self.released.clear()
+        try:
+            yield
+        finally:
+            self.fault = Fault.NONE
+            self.released.set()
 
     def _blob(self, data: bytes) -> str:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -119,21 +149,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         registry = self.registry
         registry.requests.append(f"{self.command} {self.path}")
-        found = re.fullmatch(r"/v2/(?:([\w./-]+/manifests/[\w.-]+)|[\w./-]+/blobs/(sha256:[0-9a-f]{64}))", self.path)
-        if found and found[1] in registry.manifests:
+        found = re.fullmatch(r"/v2/(?:([\w./-]+/manifests/[\w.:-]+)|[\w./-]+/blobs/(sha256:[0-9a-f]{64}))", self.path)
+        if self.path == "/v2/":
+            self._send(200, b"{}", body)
+        elif found and found[1] in registry.manifests:
             if registry.fault is Fault.REFUSE:
                 self._send(412, b'{"errors":[{"code":"UPGRADE","message":"requires a newer version of Ollama"}]}', body)
             elif registry.fault is Fault.ERROR:
                 self._send(500, b'{"errors":[{"code":"INTERNAL","message":"out of order"}]}', body)
             else:
-                self._send(200, registry.manifests[found[1]], body, {"Content-Type": MANIFEST})
+                text = registry.manifests[found[1]]
+                digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
+                self._send(200, text, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
         elif found and found[2] in registry.blobs:
             self._blob(registry.blobs[found[2]], body)
         else:
             self._send(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not found"}]}', body)
 
     def _blob(self, data: bytes, body: bool) -> None:
-        fault = self.registry.fault
+        fault = self._fault(data) if body else Fault.NONE
         if fault is Fault.WRONG:
             data = bytes(byte ^ 1 for byte in data[:64]) + data[64:]
         headers = {"Location": self.path, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
@@ -148,6 +182,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.registry.released.wait(600)
         if halted:
             self.close_connection = True
+
+    def _fault(self, data: bytes) -> Fault:
+        """The fault of this request: small blobs have none, and each one counts."""
+        registry = self.registry
+        if len(data) <= 1000 or registry.fault not in (Fault.WRONG, Fault.STALL, Fault.CUT):
+            return Fault.NONE
+        registry.times -= 1
+        return registry.fault if registry.times >= 0 else Fault.NONE
 
     def _send(
         self, status: int, data: bytes, body: bool, headers: dict[str, str] | None = None, stop_at: int | None = None
