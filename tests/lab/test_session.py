@@ -314,6 +314,14 @@ def test_a_host_that_falls_silent_is_given_up_in_time(desk: Desk, host: LabHost)
             host.container.unpause()
 
 
+def test_a_script_that_nobody_waits_for_any_more_is_ended_on_the_host(desk: Desk, host: LabHost) -> None:
+    with desk.session(host) as session:
+        with pytest.raises(SessionLost, match="no answer within 1 s while running 'sleep 3456786'"):
+            session.run("sleep 3456786", timeout=1)
+        assert host.exec("pgrep -f 'sleep 345678[6]'").rc == 0
+    until(lambda: host.exec("pgrep -f 'sleep 345678[6]'").rc == 1, "the end of the script", 20)
+
+
 def test_nothing_is_left_on_the_host(desk: Desk, host: LabHost) -> None:
     with desk.session(host) as session:
         session.run("echo $X", secrets={"X": "s3cr3t"})
