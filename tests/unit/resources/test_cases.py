@@ -53,7 +53,9 @@ def declared(module: str, expression: str) -> Resource:
 @pytest.mark.parametrize(("module", "case"), list(load()))
 def test_case(module: str, case: dict[str, Any]) -> None:
     resource = declared(module, case["declare"])
-    section = Section(case.get("status", 0), printed(case.get("printed", ""), resource), case.get("complaint", "").encode())
+    section = Section(
+        case.get("status", 0), printed(case.get("printed", ""), resource), case.get("complaint", "").encode()
+    )
     earlier = {name: Change(name, action, "") for name, action in case.get("pending", {}).items()}
     if "refused" in case:
         with pytest.raises(ValueError, match=case["refused"]):
