@@ -70,17 +70,20 @@ def _read_archive(path: Path) -> dict[str, Any]:
 @contextmanager
 def _plain(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
     with path.open("rb") as file:
-        if file.read(4) != b"\x28\xb5\x2f\xfd":
-            file.seek(0)
+        packed = file.read(4) == b"\x28\xb5\x2f\xfd"
+        file.seek(0)
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        if not packed:
             yield file, "r:*"
             return
-    try:
-        with subprocess.Popen(["zstd", "-dc", "--", os.fspath(path)], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            yield process.stdout, "r|"
-            process.stdout.read()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is compressed with zstd", "install zstd on this machine") from error
+        try:
+            # From its standard input: given a name, zstd ignores symbolic links.
+            with subprocess.Popen(["zstd", "-dc"], stdin=file, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                yield process.stdout, "r|"
+                process.stdout.read()
+        except FileNotFoundError as error:
+            raise InputError(f"{path} is compressed with zstd", "install zstd on this machine") from error
 
 
 def _remembered(kind: str, path: Path, make: Callable[[Path], Any]) -> Any:
