@@ -220,7 +220,7 @@ def api(server: Server, method: str, call: str, body: dict[str, object] | dict[s
 _REQUEST = """\
 answer=$(curl -sS --noproxy '*' {options} -w ' %{{http_code}}' {url} 2>&1)
 case $answer in
-*' '2??) ;;
+*\\ 2??) ;;
 *) printf '%s\\n' "{what}: $answer" | tr '\\n' ' ' >&2; exit 1 ;;
 esac
 """
@@ -256,14 +256,20 @@ def space(size: int, folder: str) -> Run:
     """Fails with numbers when `folder`'s file system has no room for `size` bytes and a tenth more."""
     need = int(size * SPARE)
     complaint = f"no space in {folder}: {human_bytes(need)} are needed, "
-    return Run(
-        f"d={quote(folder)}\n"
-        'while [ ! -d "$d" ] && [ "$d" != / ]; do d=$(dirname "$d"); done\n'
-        'set -- $(df -Pk "$d" | tail -n 1)\n'
-        f'if [ "$4" -lt {need // 1024} ]; then\n'
-        f'    echo {quote(complaint)}"$(($4 * 128 / 125000)) MB are free" >&2\n'
-        "    exit 1\nfi\n"
-    )
+    return Run(_SPACE.format(folder=quote(folder), kib=need // 1024, complaint=quote(complaint)))
+
+
+_SPACE = """\
+d={folder}
+while [ ! -d "$d" ] && [ "$d" != / ]; do d=$(dirname "$d"); done
+df -Pk "$d" | tail -n 1 | {{
+    read -r _ _ _ free _
+    if [ "$free" -lt {kib} ]; then
+        echo {complaint}"$((free * 128 / 125000)) MB are free" >&2
+        exit 1
+    fi
+}}
+"""
 
 
 def send_blob(file: Path, digest: str, server: Server) -> Iterator[Step]:

@@ -95,11 +95,11 @@ class Stream:
 
 _SCRIPT = """\
 exec 2>&1
-attempt=1 pause={pause} beat=
+attempt=1 pause={pause} beat=''
 alive() {{ n=0; while [ $n -lt 270 ]; do sleep 20; n=$((n + 1)); echo '{{"status":"verifying sha256 digest"}}'; done; }}
-calm() {{ [ -z "$beat" ] || {{ kill "$beat"; wait "$beat"; beat=; }} 2>/dev/null; }}
+calm() {{ [ -z "$beat" ] || {{ kill "$beat"; wait "$beat"; beat=''; }} 2>/dev/null; }}
 judge() {{
-    outcome=1 last= why='the answer ended before the work was done'
+    outcome=1 last='' why='the answer ended before the work was done'
     while IFS= read -r line || [ -n "$line" ]; do
         calm
         key=$line
@@ -125,7 +125,7 @@ judge() {{
     calm
     [ "$outcome" != 0 ] || return 0
     if [ "$outcome" = 2 ] || [ "$attempt" -ge {attempts} ]; then
-        case $why in '{{'*) ;; *) why="{{\\"error\\":\\"$(printf '%s' "$why" | tr -d '"\\\\')\\"}}" ;; esac
+        case $why in '{{'*) ;; *) why="{{\\"error\\":\\"$(printf '%s' "$why" | tr -d '\\\\"')\\"}}" ;; esac
         printf '%s\\n' "$why"
         return 2
     fi

@@ -1,0 +1,71 @@
+"""What resources of models and of Docker send to a host: shellcheck has nothing to say, three shells can read it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from provision.models.modelfile import Modelfile
+from provision.resources.base import Change, Job, Pending, Resource, Run
+from provision.resources.container import Container
+from provision.resources.derived_model import DerivedModel
+from provision.resources.endpoint import Endpoint
+from provision.resources.image import Image
+from provision.resources.model_prune import ModelPrune
+from provision.resources.model_store import Store, Tag
+from provision.resources.network import Network
+from provision.resources.ollama_model import OllamaModel
+from provision.resources.volume import Volume
+
+FOUND = Store(tags={"registry.ollama.ai/library/old:latest": Tag("old:latest", "aa", 1)}, free=1 << 40)
+
+
+@pytest.fixture
+def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    weights = tmp_path / "it's weights.gguf"
+    weights.write_bytes(b"GGUF")
+    odd = """it's "a" $(b) `c` %s \\n {d}"""
+    return [
+        Endpoint("http://127.0.0.1/x?a=1&b='2'", expect={"text": odd, "n": {"m": 1}}),
+        OllamaModel("tiny", "models.lan:5000/library/tiny:latest", insecure=True, digest="0" * 12),
+        OllamaModel("own", gguf=weights),
+        DerivedModel("helper", Modelfile(("tiny",), {"num_ctx": 5}, system=odd)),
+        DerivedModel("filed", Modelfile(("./x.gguf",)), files=(weights,), adapter=weights),
+        ModelPrune(("tiny",)),
+        Volume("data"),
+        Network("ai"),
+        Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
+        Container("web", "web:1"),
+    ]
+
+
+def scripts(resource: Resource) -> list[str]:
+    """Its probe, and what it runs after a change."""
+    found = [resource.probe()]
+    if isinstance(resource, OllamaModel | DerivedModel | ModelPrune):
+        change = resource.plan(FOUND, Pending())
+    else:
+        change = Change(resource.id, "pull", "")
+    if change is not None:
+        found += [step.script for step in resource.steps(change) if isinstance(step, Run | Job)]
+    return found
+
+
+def test_shellcheck_finds_nothing(resources: list[Resource]) -> None:
+    for resource in resources:
+        for script in scripts(resource):
+            # Texts in single quotes are texts; not every probe uses all the functions that they share.
+            words = ["shellcheck", "-s", "sh", "-e", "SC2016,SC2317,SC2329", "-"]
+            ran = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
+            assert ran.returncode == 0, f"{resource.id}\n{ran.stdout}"
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix"), ("busybox", "sh")], ids=lambda shell: shell[0])
+def test_three_shells_can_read_it(resources: list[Resource], shell: tuple[str, ...]) -> None:
+    assert shutil.which(shell[0])
+    for resource in resources:
+        for script in scripts(resource):
+            ran = subprocess.run([*shell, "-n", "-c", script], capture_output=True, text=True, check=False)
+            assert (ran.returncode, ran.stderr) == (0, ""), resource.id
