@@ -177,15 +177,17 @@ fi
 for url in {urls}; do
     total=$(curl -fsSIL --max-time 60 "$url" | tr -d '\\r' |
         awk 'tolower($1) == "content-length:" {{ n = $2 }} END {{ print n + 0 }}')
-    curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$url" &
+    curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$url" 2>"$waiting.why" &
     curl=$!
     while kill -0 $curl 2>/dev/null; do
         echo "size $(stat -c %s "$waiting" 2>/dev/null || echo 0) ${{total:-0}}"
         sleep 1
     done
     if wait $curl; then got=1; break; fi
+    why=$(head -n 1 "$waiting.why")
 done
-if [ -z "$got" ]; then echo "cannot download "{urls}; exit 1; fi
+rm -f "$waiting.why"
+if [ -z "$got" ]; then echo "cannot download $url: $why"; exit 1; fi
 have=$(sha256sum <"$waiting")
 if [ "${{have%% *}}" != "$want" ]; then
     rm -f "$waiting"
