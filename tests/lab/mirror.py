@@ -1,0 +1,108 @@
+"""A web server on this machine that lab hosts reach: a mirror that can misbehave."""
+
+import datetime
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.lab.machine import client
+
+Answer = Callable[[str], tuple[int, bytes]]
+
+
+def address() -> str:
+    """This machine's address on the docker bridge, at which hosts reach it."""
+    subnet = client().networks.get("bridge").attrs["IPAM"]["Config"][0]["Subnet"]
+    return str(ipaddress.ip_network(subnet)[1])
+
+
+class Mirror:
+    """Serves what `files` says; the path of each request is kept.
+
+    Attributes:
+        files: path -> content, or a function of the path that gives a status and a body.
+    """
+
+    def __init__(self, scheme: str, port: int) -> None:
+        self.url = f"{scheme}://{address()}:{port}"
+        self.files: dict[str, bytes | Path] = {}
+        self.asked: list[str] = []
+
+    def get(self, path: str) -> bytes | None:
+        """The content of a path; None when there is none."""
+        self.asked.append(path)
+        content = self.files.get(path)
+        return content.read_bytes() if isinstance(content, Path) else content
+
+
+@contextmanager
+def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
+    """Serve until the end of the block; with `certificate` (PEM, key and certificate) by TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def _answer(self, body: bool) -> None:
+            content = served.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            if body and content:
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    served = Mirror("https" if certificate else "http", server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def expired_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that ended yesterday: (key and certificate, the certificate alone)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror.office.lan")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=30))
+        .not_valid_after(now - datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address()))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    both, alone = folder / "mirror.pem", folder / "office.crt"
+    both.write_bytes(private + public)
+    alone.write_bytes(public)
+    return both, alone
