@@ -1,5 +1,7 @@
 """Images, volumes, networks and containers on a host's own Docker engine, over SSH."""
 
+import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -23,6 +25,9 @@ from tests.lab.applying import Applier, actions
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
 from tests.lab.reached import Desk
+from tests.lab.registry import Fault, Registry
+from tests.lab.registry import registry as serving
+from tests.lab.wait import until
 
 APPLETS = ("sh", "sleep", "cat", "touch", "false", "httpd", "env")
 SLEEP = Container("web", "tiny:1", command=("sleep", "1000"), stop_timeout=1, wait=30)
@@ -256,6 +261,75 @@ def test_an_image_is_loaded_from_an_archive_of_this_machine(
     docker.check("docker tag tiny:1 office/web:5")
     assert actions(applier.apply(wanted)) == ["load image:office/web:5"]
     assert docker.check("docker run --rm office/web:5 cat /mark") == "2"
+
+
+@pytest.fixture(scope="module")
+def registry(docker: LabHost) -> Iterator[Registry]:
+    """A registry that the host's engine may use without TLS."""
+    with serving() as running:
+        docker.put("/etc/docker/daemon.json", json.dumps({"insecure-registries": [running.address]}).encode())
+        docker.check("systemctl reload docker")
+        until(lambda: running.address in docker.check("docker info"), "the engine's new configuration")
+        yield running
+
+
+def publish(registry: Registry, mark: str, tag: str) -> str:
+    """An image with this mark as `office/web:TAG`; gives its digest."""
+    layer = rootfs(mark)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["sleep", "1000"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+        "history": [],
+    }
+    return registry.add_image("office/web", json.dumps(config).encode(), [gzip.compress(layer, mtime=0)], tag)
+
+
+def test_an_image_is_pulled_and_pinned_by_its_digest(applier: Applier, docker: LabHost, registry: Registry) -> None:
+    digest = publish(registry, "pinned", "5")
+    name = f"{registry.address}/office/web:5"
+    wanted = Image(name, digest=digest)
+    assert actions(applier.apply(wanted)) == [f"pull image:{name}"]
+    assert docker.check(f"docker run --rm {name} cat /mark") == "pinned"
+    assert applier.plan(wanted).changes == ()
+    other = publish(registry, "newer", "5")
+    assert applier.plan(wanted).changes == ()
+    assert actions(applier.apply(replace(wanted, digest=other))) == [f"pull image:{name}"]
+    assert docker.check(f"docker run --rm {name} cat /mark") == "newer"
+    docker.check(f"docker rmi -f $(docker images -q {registry.address}/office/web | sort -u)")
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT, Fault.WRONG])
+def test_a_fault_of_the_registry_that_passes_does_not_need_a_second_run(
+    applier: Applier, docker: LabHost, registry: Registry, fault: Fault
+) -> None:
+    publish(registry, f"after {fault.value}", "6")
+    name = f"{registry.address}/office/web:6"
+    with registry.misbehaving(fault, 1):
+        applier.apply(Image(name))
+    assert docker.check(f"docker run --rm {name} cat /mark") == f"after {fault.value}"
+    docker.check(f"docker rmi -f {name}")
+
+
+def test_an_image_that_is_not_there_is_told_in_the_engine_s_words(
+    applier: Applier, docker: LabHost, registry: Registry
+) -> None:
+    name = f"{registry.address}/office/nope:1"
+    with pytest.raises(ResourceFailed, match=rf"image:{name}: manifest for {name} not found"):
+        applier.apply(Image(name))
+
+
+def test_a_container_follows_its_image_in_one_run(applier: Applier, docker: LabHost, registry: Registry) -> None:
+    name = f"{registry.address}/office/web:7"
+    first = Image(name, digest=publish(registry, "first", "7"))
+    applier.apply(first, replace(SLEEP, image=first))
+    second = Image(name, digest=publish(registry, "second", "7"))
+    assert actions(applier.apply(second, replace(SLEEP, image=second))) == [
+        f"pull image:{name}",
+        "replace container:web",
+    ]
+    assert docker.check("docker exec web cat /mark") == "second"
 
 
 def test_without_an_engine_the_plan_is_uncertain_and_the_apply_fails_with_its_words(
