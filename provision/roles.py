@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -53,19 +54,22 @@ class RoleSchemas(Mapping[str, type[BaseModel]]):
 
     inventory: Path | None = None
 
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        # Asked for once a host and role: the folders are listed once.
+        return role_files(self.inventory)
+
     def __getitem__(self, name: str) -> type[BaseModel]:
-        if name not in role_files(self.inventory):
-            raise KeyError(name)
-        return load_role(name, self.inventory).Settings
+        return cast(Role, _module(name, self._files[name])).Settings
 
     def __contains__(self, name: object) -> bool:
-        return name in role_files(self.inventory)
+        return name in self._files
 
     def __iter__(self) -> Iterator[str]:
-        return iter(role_files(self.inventory))
+        return iter(self._files)
 
     def __len__(self) -> int:
-        return len(role_files(self.inventory))
+        return len(self._files)
 
 
 def _module(name: str, file: Path) -> ModuleType:

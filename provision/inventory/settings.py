@@ -90,11 +90,13 @@ class Shaper:
             return self._model(node, annotation)
         args = typing.get_args(annotation)
         inner = args[1] if _is_dict(annotation) and len(args) == 2 else Any
+        # Where null is a legal value (`models: {qwen3: }`), it stays an entry without settings of its own.
+        kept = list(node.entries.values()) if _takes_null(inner) else list(node.present())
         if len(args) == 2:
             key_annotation, key_notes = _plain(args[0])
-            for key, _ in node.present():
+            for key, _ in kept:
                 self._scalar(key, key_annotation, key_notes)
-        return {key.text: self.shape(value, inner) for key, value in node.present()}
+        return {key.text: self.shape(value, inner) for key, value in kept}
 
     def _model(self, node: Mapping, model: type[BaseModel]) -> dict[str, Any]:
         known = fields_of(model)
@@ -186,6 +188,11 @@ def _is_root(annotation: Any) -> bool:
 
 def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (Union, types.UnionType)
+
+
+def _takes_null(annotation: Any) -> bool:
+    annotation, _ = _plain(annotation)
+    return _is_union(annotation) and type(None) in typing.get_args(annotation)
 
 
 def _origin(annotation: Any) -> Any:

@@ -25,6 +25,7 @@ class Ollama(Strict):
     environment: dict[str, str] = {}
     keep: float | Literal["forever"] = "forever"
     daemon: dict[str, Any] = {}
+    extra: dict[str, str] = {}
 
     @field_validator("environment")
     @classmethod
@@ -41,8 +42,8 @@ class Model(Strict):
     size: int = 0
 
 
-class Models(RootModel[dict[str, Model] | list[str]]):
-    root: dict[str, Model] | list[str] = {}
+class Models(RootModel[dict[str, Model | None] | list[str]]):
+    root: dict[str, Model | None] | list[str] = {}
 
 
 class Backends(Strict):

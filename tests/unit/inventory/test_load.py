@@ -11,7 +11,7 @@ from provision.errors import InputError
 from provision.inventory import Fleet, load
 from provision.inventory.locate import find_inventory
 from provision.values import Secret
-from tests.unit.inventory.roles import SCHEMAS, Models, Ollama, WebUI
+from tests.unit.inventory.roles import SCHEMAS, Model, Models, Ollama, WebUI
 
 
 def fleet_of(folder: Path, text: str, **files: str) -> Fleet:
@@ -113,9 +113,11 @@ def test_models_are_a_mapping_that_groups_add_to_or_a_list(tmp_path: Path) -> No
     models = {name: host.settings["models"] for name, host in hosts.items()}
     assert isinstance(models["h"], Models) and isinstance(models["h"].root, dict)
     assert list(models["h"].root) == ["gpt-oss:20b", "assistant"]
-    assert models["h"].root["assistant"].parameters == {"num_ctx": 16384}
+    assert models["h"].root["assistant"] == Model.model_validate(
+        {"from": "gpt-oss:20b", "parameters": {"num_ctx": 16384}}
+    )
     assert isinstance(models["i"], Models) and models["i"].root == ["one", "2.5"]
-    assert isinstance(models["j"], Models) and models["j"].root == {}
+    assert isinstance(models["j"], Models) and models["j"].root == {"gpt-oss:20b": None}
 
 
 def test_hosts_with_equal_settings_share_them(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_what_means_nothing_here_is_listed_and_what_nobody_uses_is_a_warning(tmp
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in fleet.warnings] == [
         "group_vars/wep.yml: there is no group 'wep' in this inventory",
         "host_vars/h2.yml: there is no host 'h2' in this inventory; did you mean 'h'?",
-        "hosts.yml:1:47: settings of the role 'ollama', which no host has in provision_roles",
+        "hosts.yml:1:43: settings of the role 'ollama', which no host has in provision_roles",
     ]
 
 
