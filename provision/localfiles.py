@@ -72,6 +72,7 @@ def _plain(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
     with path.open("rb") as file:
         packed = file.read(4) == b"\x28\xb5\x2f\xfd"
         file.seek(0)
+        # The reader only forgets its buffer; a child reads from where the descriptor stands.
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         if not packed:
             yield file, "r:*"
