@@ -42,7 +42,7 @@ def up() -> int:
     password = write_state(lab)
     make_servers(lab)
     environ = os.environ | {"WEBUI_ADMIN_PASSWORD": password}
-    for step in (("trust", "--yes", "all"), ("apply",), ("apply",)):
+    for step in (("trust", "--yes", "all"), ("plan",), ("apply",), ("apply",)):
         say(f"provision {' '.join((step[0], '-i', INVENTORY, *step[1:]))}")
         ended = subprocess.run(
             [sys.executable, "-m", "provision", step[0], "-i", INVENTORY, *step[1:]], cwd=ROOT, env=environ, check=False
