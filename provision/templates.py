@@ -36,7 +36,7 @@ class Templates:
         """Those of the fleet with this inventory; None: the built-in ones alone."""
         return cls(search_path("templates", inventory))
 
-    def render(self, name: str, **variables: Any) -> str:
+    def render(self, name: str, /, **variables: Any) -> str:
         """The text of a template, by its name relative to `templates/`.
 
         Raises:
@@ -44,7 +44,7 @@ class Templates:
         """
         return self._rendered(lambda env: env.get_template(name), name, variables)
 
-    def render_text(self, text: str, name: str, **variables: Any) -> str:
+    def render_text(self, text: str, name: str, /, **variables: Any) -> str:
         """The same for a text that is no file of the templates' folders; `name` is for messages and the delimiters."""
         return self._rendered(lambda env: env.from_string(text), name, variables)
 
