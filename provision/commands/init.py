@@ -1,8 +1,5 @@
 """`provision init`: a new fleet."""
 
-import re
-import secrets
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +23,9 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to begin in; made when it is not there.")],
 ) -> None:
     """Begin a fleet: an inventory to edit, a first test, CI for GitHub and GitLab. Nothing is overwritten."""
+    import re
+    from importlib.metadata import version
+
     from provision.data import data_root
     from provision.errors import InputError
 
@@ -58,6 +58,8 @@ def _fill(text: str, words: dict[str, str]) -> str:
 
 
 def _write_password(path: Path) -> None:
+    import secrets
+
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(secrets.token_urlsafe(18) + "\n")

@@ -314,6 +314,7 @@ def _message(item: Any, place: _Place) -> tuple[str, str]:
     text: str = item["msg"]
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ").removeprefix("Input ")
     text = text.split(" or instance of ")[0].split(", unable to ")[0]
+    text = text.replace("String should match pattern", "should match")
     for theirs, ours in _NAMED.items():
         text = text.replace(f"a valid {theirs}", ours)
     if item["type"] not in _SHOWS_VALUE or not isinstance(place.node, Scalar):
