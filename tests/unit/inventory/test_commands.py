@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from provision.cli import run
+from provision.inventory import load
+from provision.roles import RoleSchemas
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "inventory").glob("*.yml"))
@@ -97,7 +99,17 @@ def test_check_without_an_inventory(
     assert "no inventory here; name one with -i, or begin with `provision init DIR`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+OFFICES = [path for path in EXAMPLES if path.stem != "lab"]
+
+
+def test_the_labs_inventory_can_be_read() -> None:
+    """`check` also looks for its files, which `make demo` builds."""
+    path = ROOT / "inventory" / "lab.yml"
+    fleet = load(path, RoleSchemas(path), need_secrets=False)
+    assert not fleet.warnings and not fleet.foreign
+
+
+@pytest.mark.parametrize("path", OFFICES, ids=lambda path: path.stem)
 def test_examples_have_no_mistakes(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
