@@ -71,9 +71,7 @@ def _read_archive(path: Path) -> dict[str, Any]:
 def _plain(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
     with path.open("rb") as file:
         packed = file.read(4) == b"\x28\xb5\x2f\xfd"
-        file.seek(0)
-        # The reader only forgets its buffer; a child reads from where the descriptor stands.
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
+    with path.open("rb") as file:
         if not packed:
             yield file, "r:*"
             return
