@@ -20,7 +20,12 @@ def apply(
     pattern: Annotated[str, typer.Argument(help="Which hosts, or a file made by `plan -o`.")] = "all",
     inventory: Inventory = None,
     batch: Annotated[
-        str, typer.Option("--batch", help="Hosts at a time, such as `1,25%`: one first, then a quarter at a time.")
+        str,
+        typer.Option(
+            "--batch",
+            help="Hosts at a time, such as `1,25%`: one first, then a quarter at a time. "
+            "A batch of which every host failed is the last one.",
+        ),
     ] = "",
     max_fail: Annotated[
         int | None, typer.Option("--max-fail", min=1, help="Start no more hosts when this many have failed.")

@@ -50,7 +50,11 @@ def plan(
             made = make_plan(reached.session, run.declarer.declare(host, reached.identity))
             run.emit(
                 HostPlanned(
-                    host=host.name, changes=made.changes, unchanged=made.unchanged, no_longer_declared=made.gone
+                    host=host.name,
+                    changes=made.changes,
+                    unchanged=made.unchanged,
+                    no_longer_declared=made.gone,
+                    notes=host.warnings,
                 )
             )
             return made

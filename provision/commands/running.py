@@ -77,11 +77,15 @@ class Running:
                 interrupt=self.interrupt,
                 go_on=failures.go_on,
             )
+            failed = 0
             for outcome in outcomes:
+                failed += outcome.error is not None
                 self.outcomes.append(outcome)
                 failures.count += outcome.error is not None
                 with closing(partial(self.reach.release, outcome.host)):
                     self.emit(finished(outcome, *counts(outcome)))
+            if self.options.batch and failed == len(batch):
+                failures.give_up()
 
     def end(self, pending: bool = False) -> int:
         """The last event; gives the exit code."""

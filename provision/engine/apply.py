@@ -11,7 +11,7 @@ from provision.engine.events import ChangeProgress, Emit, HostPlanned, Note
 from provision.engine.execute import Executor
 from provision.engine.plan import Declared, Plan, make_plan, observe, planned
 from provision.engine.state import State
-from provision.errors import HostError, ProvisionError, ResourceFailed
+from provision.errors import HostError, Interrupted, ProvisionError, ResourceFailed
 from provision.host.session import Session
 from provision.resources.base import Change, Job, Pending, Progress
 from provision.values import printable
@@ -86,18 +86,19 @@ class HostApply:
         )
 
     def _rejoin(self) -> None:
-        """Wait for the jobs that an interrupted run left running; what they did shows in the plan that follows."""
+        """Wait for the jobs that an interrupted run left running; what they did shows in the plan that follows.
+
+        Their script is not sent again: it runs, or it has ended and there is nothing to wait for.
+        """
         for name in self.session.jobs():
             self.emit(Note(host=self.declared.host, text=f"waiting for the job {name} of an earlier run"))
-            self.session.job(Job(name, script="exit 0", timeout=UNTIL_DONE), partial(self._waiting, name))
+            job = Job(name, script="exit 0", progress=_still_running, timeout=UNTIL_DONE)
+            self.session.job(job, partial(self._waiting, name))
 
     def _waiting(self, name: str, progress: Progress) -> None:
-        self.emit(
-            ChangeProgress(
-                host=self.declared.host, resource=f"job:{name}", text=progress.text, done=progress.done,
-                total=progress.total,
-            )
-        )  # fmt: skip
+        if self.stop.is_set():
+            raise Interrupted(f"{self.declared.host}: stopped waiting for the job {name}")
+        self.emit(ChangeProgress(host=self.declared.host, resource=f"job:{name}", text=progress.text or "running"))
 
     def _converge(self, plan: Plan) -> None:
         """Change, then ask again; what a change brought to light is changed too, but nothing twice."""
@@ -159,3 +160,8 @@ class HostApply:
         if answer.rc:
             why = printable(answer.complaint, 300)
             raise HostError(self.declared.host, f"cannot write {state.FOLDER}/state.json: {why}")
+
+
+def _still_running(_line: str) -> Progress | None:
+    """A line of a job whose resource is not known here: that there is one is all that can be said."""
+    return Progress("running")

@@ -128,6 +128,10 @@ class Failures:
     def __init__(self, most: int | None) -> None:
         self.most, self.count = most, 0
 
+    def give_up(self) -> None:
+        """Begin no more hosts."""
+        self.most = self.count
+
     def go_on(self) -> bool:
         """Whether more hosts may be begun."""
         return self.most is None or self.count < self.most

@@ -4,6 +4,7 @@ A host is needed for its own work, and by others for its address when the invent
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,7 @@ class Reached:
 @dataclass
 class _Place:
     lock: threading.Lock = field(default_factory=threading.Lock)
+    since: float = 0.0
     result: Reached | ProvisionError | None = None
 
 
@@ -41,6 +43,7 @@ class Reach:
         password: typed at a prompt, for hosts whose inventory has none.
         become_password: the same for sudo and su.
         connect: makes a session.
+        stale: s after which a connection that was made for a peer's sake is made anew for the host's own work.
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class Reach:
         password: Secret | None = None,
         become_password: Secret | None = None,
         connect: Callable[[Target], Session] | None = None,
+        stale: float = 60.0,
     ) -> None:
         self.fleet, self.password, self.become_password = fleet, password, become_password
-        self._connect = connect
+        self._connect, self._stale = connect, stale
         self._places = {name: _Place() for name in fleet.hosts}
 
     def host(self, name: str) -> Reached:
@@ -63,6 +67,7 @@ class Reach:
         place = self._places[name]
         with place.lock:
             if place.result is None:
+                place.since = time.monotonic()
                 try:
                     place.result = self._reach(self.fleet.hosts[name])
                 except ProvisionError as error:
@@ -80,6 +85,12 @@ class Reach:
         reached = self.host(name)
         if reason := refusal(reached.identity):
             raise HostRefused(name, reason)
+        place = self._places[name]
+        if time.monotonic() - place.since > self._stale:
+            # It lay idle while others were worked on; firewalls forget such connections without a word.
+            reached.session.close()
+            reached = Reached(self._open(self.fleet.hosts[name]), reached.identity)
+            place.result, place.since = reached, time.monotonic()
         return reached
 
     def address(self, name: str, of: str) -> str:
@@ -116,12 +127,15 @@ class Reach:
             place.result.session.close()
 
     def _reach(self, host: Host) -> Reached:
-        session = (self._connect or _connect())(self.target(host))
+        session = self._open(host)
         try:
             return Reached(session, identity(session))
         except ProvisionError:
             session.close()
             raise
+
+    def _open(self, host: Host) -> Session:
+        return (self._connect or _connect())(self.target(host))
 
     def target(self, host: Host) -> Target:
         """How the host is reached, with what was typed at prompts."""

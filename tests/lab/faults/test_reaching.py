@@ -82,3 +82,13 @@ def test_after_too_many_failures_no_more_hosts_are_begun(office: Office, host: L
     assert result.rc == 1
     assert re.search(rf"^{host.name} +skipped$", result.out, re.MULTILINE)
     assert host.exec("cat /srv/files/a").rc
+
+
+def test_a_batch_of_which_every_host_failed_is_the_last_one(office: Office, host: LabHost) -> None:
+    bad = {"ansible_host": "127.0.0.1", "ansible_port": closed_port(), "provision_roles": ["files"]}
+    office.hosts = {"bad1": bad, **office.hosts}
+    office.variables["files"] = {"files": {"/srv/files/a": "one\n"}}
+    result = office.run("apply", "--batch", "1")
+    assert result.rc == 1
+    assert re.search(rf"^{host.name} +skipped$", result.out, re.MULTILINE)
+    assert "1 changed" in office.run("apply", "--batch", "2").out

@@ -186,6 +186,16 @@ def test_jobs_of_an_interrupted_run_are_waited_for_before_planning(world: World)
     assert "waiting for the job pull-abc" in next(event.text for event in world.events if isinstance(event, Note))
 
 
+def test_ctrl_c_ends_the_wait_for_a_job_of_an_interrupted_run(world: World) -> None:
+    world.session.left_jobs = ["pull-abc"]
+    world.session.before = lambda: world.stop.set() if world.session.owner else None
+    what = declared(world.letter("a"))
+    world.stop.set()
+    with pytest.raises(Interrupted, match="stopped waiting for the job pull-abc"):
+        world.apply(what)
+    assert world.session.left_jobs == ["pull-abc"]
+
+
 def test_ctrl_c_starts_nothing_new_and_keeps_what_is_done(world: World) -> None:
     def pressed(letter: Letter) -> Iterator[Step]:
         world.stop.set()

@@ -74,6 +74,14 @@ def test_after_enough_failures_no_host_is_begun(hosts: tuple[Host, ...]) -> None
     assert [finished(outcome, 0, 0).status for outcome in outcomes[1:3]] == ["failed", "skipped"]
 
 
+def test_after_giving_up_no_host_is_begun() -> None:
+    failures = Failures(None)
+    failures.count = 1
+    assert failures.go_on()
+    failures.give_up()
+    assert not failures.go_on()
+
+
 def test_ctrl_c_once_lets_what_runs_end_and_begins_nothing_new(hosts: tuple[Host, ...]) -> None:
     said: list[str] = []
     interrupt = Interrupt(lambda: said.append("first"), lambda: said.append("second"))

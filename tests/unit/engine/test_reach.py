@@ -162,3 +162,13 @@ def test_typed_passwords_win_and_root_is_reached_by_sudo_unless_told_otherwise(t
     assert target_of(fleet.hosts["c"]).jump == ("x", "y")
     typed = Reach(fleet, Secret.of("typed"), None).target(fleet.hosts["c"])
     assert typed.password and typed.password.reveal() == "typed"
+
+
+def test_a_connection_that_lay_idle_is_made_anew_and_what_the_host_is_stays_known(fleet: Fleet, hosts: Hosts) -> None:
+    reach = Reach(fleet, connect=hosts.connect, stale=-1)
+    first = reach.host("e")
+    hosts.tree = lambda: b"nothing"
+    second = reach.supported("e")
+    assert hosts.made == ["e", "e"]
+    assert second.session is not first.session
+    assert second.identity == first.identity
