@@ -53,8 +53,10 @@ class DockerConfig:
         """
         if observed.kind == "missing":
             actual: Any = {}
+        elif observed.kind == "file" and observed.content is not None:
+            actual = parse(observed.content)
         elif observed.kind == "file":
-            actual = parse(observed.content or b"")
+            raise ValueError(f"{PATH} has {observed.size} bytes, which is more than a configuration has")
         else:
             raise ValueError(f"a {observed.kind} stands at {PATH}; move it away")
         merged = {key: value for key, value in merge(actual, self.wanted).items() if key not in self.absent}
@@ -92,7 +94,7 @@ def parse(content: bytes) -> dict[str, Any]:
         ValueError: it is something else.
     """
     try:
-        value = json.loads(content or b"{}") if content.strip() else {}
+        value = json.loads(content) if content.strip() else {}
     except ValueError as error:
         raise ValueError(f"{PATH} is not valid JSON ({error}); mend it or move it away") from error
     if not isinstance(value, dict):
