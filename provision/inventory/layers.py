@@ -194,7 +194,7 @@ class Layers:
         for name, entries in found.items():
             setting = Setting(entries[0], entries[0].node)
             for entry in entries[1:]:
-                setting = Setting(entry, self._merged(setting.merged, entry.node))
+                setting = Setting(entry, self.merged(setting.merged, entry.node))
             block[name] = setting
         return block
 
@@ -203,10 +203,11 @@ class Layers:
         for block in blocks:
             for name, upper in block.items():
                 lower = result.get(name)
-                result[name] = Setting(upper.last, self._merged(lower.merged, upper.merged)) if lower else upper
+                result[name] = Setting(upper.last, self.merged(lower.merged, upper.merged)) if lower else upper
         return result
 
-    def _merged(self, lower: Node, upper: Node) -> Node:
+    def merged(self, lower: Node, upper: Node) -> Node:
+        """A node over a weaker one, made once for the same two."""
         key = (id(lower), id(upper))
         if key not in self._made:
             # The two are kept as well: an id is only theirs as long as they live.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,22 +12,43 @@ from pydantic import BaseModel
 from provision.errors import InputError, Mistake
 from provision.inventory.connection import KNOWN as ANSIBLE
 from provision.inventory.connection import ConnectionReader
+from provision.inventory.document import Mapping as MapNode
 from provision.inventory.document import Mark, Node, Scalar, Sequence, is_null, read, value_of
 from provision.inventory.fleet import Fleet, Host
 from provision.inventory.hostnames import is_ip, is_loopback, parse_address
-from provision.inventory.layers import Layers, VarsFiles, inventory_files
+from provision.inventory.layers import Block, Layers, VarsFiles, inventory_files
 from provision.inventory.names import did_you_mean, distance
 from provision.inventory.settings import Findings, validate
 from provision.inventory.tree import Entry, Tree
 from provision.values import Secret
 
 ROLES = "provision_roles"
-OWN = frozenset((ROLES, "address", "artifacts", "models_prune"))
+OWN = frozenset((ROLES, "address", "artifacts", "models_prune", "twin"))
 
 Schemas = Mapping[str, type[BaseModel]]
 
 
-def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.environ, need_secrets: bool = True) -> Fleet:
+@dataclass(frozen=True)
+class Overlay:
+    """A variable of hosts that stands in for others, such as `twin`: its `settings` are laid over those of the roles.
+
+    Args:
+        name: of the variable. Its layers merge as those of a role do.
+        model: what may stand in it; the validated value is in `Host.settings` under its name.
+    """
+
+    name: str
+    model: type[BaseModel]
+
+
+def load(
+    path: Path,
+    schemas: Schemas,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    need_secrets: bool = True,
+    overlay: Overlay | None = None,
+) -> Fleet:
     """Read an inventory.
 
     Args:
@@ -34,6 +56,7 @@ def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.enviro
         schemas: role name -> settings model.
         environ: where `{secret: env:NAME}` is looked up.
         need_secrets: a secret that cannot be had is a mistake. No command of a secret is ever run here.
+        overlay: takes effect; hosts are then reached otherwise, and the secrets of their connections not needed.
 
     Raises:
         InputError: with all mistakes of all files.
@@ -44,7 +67,7 @@ def load(path: Path, schemas: Schemas, *, environ: Mapping[str, str] = os.enviro
         others = VarsFiles(path, unread)
         others.read_all()
         raise InputError(unread + tree.mistakes)
-    return _Reader(path, schemas, tree, environ, need_secrets).fleet(files)
+    return _Reader(path, schemas, tree, environ, need_secrets, overlay).fleet(files)
 
 
 def read_tree(path: Path) -> tuple[Tree, list[Path], list[Mistake]]:
@@ -66,10 +89,16 @@ class _Reader:
     """One loading: what the parts share."""
 
     def __init__(
-        self, path: Path, schemas: Schemas, tree: Tree, environ: Mapping[str, str], need_secrets: bool
+        self,
+        path: Path,
+        schemas: Schemas,
+        tree: Tree,
+        environ: Mapping[str, str],
+        need_secrets: bool,
+        overlay: Overlay | None,
     ) -> None:
         self.path, self.schemas, self.tree = path, schemas, tree
-        self.environ, self.need_secrets = environ, need_secrets
+        self.environ, self.need_secrets, self.overlay = environ, need_secrets, overlay
         self.found = Findings(mistakes=tree.mistakes)
         self.files = VarsFiles(path, self.found.mistakes)
         self.layers = Layers(tree, self.files)
@@ -125,12 +154,17 @@ class _Reader:
             "group_names": sorted(group for group in groups if group != "all"),
             "groups": {group: list(members) for group, members in self.groups.items()} if _has_jinja(last) else {},
         }
+        secrets = len(self.found.secrets)
         reader = ConnectionReader(name, last, variables | magic, self.base, self.found)
         connection = reader.read()
+        if self.overlay:
+            del self.found.secrets[secrets:]
         roles = self._roles(last.get(ROLES))
-        settings = {
-            role: self._settings(role, mark, layers[role].merged if role in layers else None) for role, mark in roles
-        }
+        over = self._laid_over(layers)
+        settings = {role: self._settings(role, mark, self._node(layers, over, role)) for role, mark in roles}
+        if self.overlay:
+            node = self._node(layers, {}, self.overlay.name)
+            settings[self.overlay.name] = self._settings(self.overlay.name, self.tree.hosts[name].mark, node)
         address = self._text(last.get("address"))
         if address is None and connection.kind == "ssh":
             address = _peer_address(name, connection.host)
@@ -175,6 +209,23 @@ class _Reader:
                 found[item.text] = item.mark
         return list(found.items())
 
+    def _laid_over(self, layers: Block) -> Mapping[str, Node]:
+        """Role -> what the overlay's `settings` say of it."""
+        whole = layers[self.overlay.name].merged if self.overlay and self.overlay.name in layers else None
+        settings = whole.entries.get("settings") if isinstance(whole, MapNode) else None
+        if settings is None or not isinstance(settings[1], MapNode):
+            return {}
+        for key, _ in settings[1].entries.values():
+            if key.text not in self.schemas:
+                self._wrong(key.mark, f"there is no role {key.text!r}{did_you_mean(key.text, self.schemas)}")
+        return {key.text: node for key, node in settings[1].entries.values()}
+
+    def _node(self, layers: Block, over: Mapping[str, Node], name: str) -> Node | None:
+        """All layers of a variable, and what is laid over them."""
+        if name not in layers:
+            return over.get(name)
+        return self.layers.merged(layers[name].merged, over[name]) if name in over else layers[name].merged
+
     def _settings(self, role: str, mark: Mark, merged: Node | None) -> BaseModel | None:
         """Validated settings; hosts whose settings come from the same places share them."""
         node = merged or Scalar(mark, "", "null", None)
@@ -182,7 +233,7 @@ class _Reader:
         if key not in self.settings:
             self.settings[key] = None
             try:
-                schema = self.schemas[role]
+                schema = self.overlay.model if self.overlay and role == self.overlay.name else self.schemas[role]
             except InputError as error:
                 self.found.mistakes += error.mistakes or [mark.mistake(str(error))]
             else:

@@ -30,6 +30,7 @@ def inventory_schema(schemas: Mapping[str, type[BaseModel]]) -> Schema:
         "address": {"description": "Where other hosts of the fleet reach this one.", "type": "string"},
         "artifacts": {"description": "Local directory with files for sites without internet.", "type": "string"},
         "models_prune": {"description": "Remove models that are not declared.", "type": "boolean"},
+        "twin": {"description": "What `provision twin` uses in place of the host.", "type": ["object", "null"]},
     }
     secret = {
         "type": "object",
