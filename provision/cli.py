@@ -2,7 +2,8 @@
 
 A verb is a module `provision/commands/<verb>.py` with a function of that name. Its signature is typer's, its docstring
 the help text; it imports what it needs inside, so that `--help` stays quick. It returns None or an exit code and
-raises `ProvisionError` for what the user should read.
+raises `ProvisionError` for what the user should read. A verb with words of its own has, instead of the function, a dict of
+word -> function of that name.
 """
 
 import functools
@@ -81,8 +82,11 @@ def application() -> typer.Typer:
             continue
         module = importlib.import_module(name)
         found = getattr(module, verb)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=verb)
+        if isinstance(found, dict):
+            several = typer.Typer(help=module.__doc__, no_args_is_help=True, rich_markup_mode=None)
+            for word, command in found.items():
+                several.command(word)(guarded(command))
+            app.add_typer(several, name=verb)
         else:
             app.command(verb)(guarded(found))
     return app

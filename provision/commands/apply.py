@@ -1,6 +1,6 @@
 """`provision apply`: make it so, and prove it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,11 @@ from provision.commands.options import (
     Roles,
     Verbose,
 )
+
+if TYPE_CHECKING:
+    from provision.commands.running import Running
+    from provision.engine.apply import Applied
+    from provision.engine.planfile import PlanFile
 
 
 def apply(
@@ -41,11 +46,8 @@ def apply(
     """Bring hosts to their declared state, then ask again to prove that nothing is left to change."""
     from pathlib import Path
 
-    from provision.commands.running import Options, owner, running, split
-    from provision.engine.apply import Applied, HostApply
-    from provision.engine.fleet import Outcome
+    from provision.commands.running import Options, running, split
     from provision.engine.planfile import PlanFile, is_plan_file
-    from provision.inventory.fleet import Host
 
     agreed = PlanFile.read(Path(pattern)) if is_plan_file(pattern) else None
     chosen = split(roles)
@@ -58,19 +60,38 @@ def apply(
     with running(options) as run:
         if agreed:
             agreed.check_inputs(run.fleet)
-        applied: dict[str, Applied] = {}
-
-        def work(host: Host) -> Applied:
-            reached = run.reach.supported(host.name)
-            declared = run.declarer.declare(host, reached.identity)
-            check = agreed.check if agreed else None
-            job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check)
-            applied[host.name] = job.applied
-            return job.run()
-
-        def counts(outcome: Outcome[Applied]) -> tuple[int, int]:
-            done = applied.get(outcome.host, Applied())
-            return len(done.changed), done.unchanged
-
-        run.each(work, counts)
+        apply_all(run, agreed)
         return run.end()
+
+
+def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Applied]":
+    """Apply to every host of a run.
+
+    Args:
+        run: its outcomes get one for each host.
+        agreed: a host whose plan is another one is refused.
+
+    Returns:
+        What was done, also on hosts that ended with an error.
+    """
+    from provision.commands.running import owner
+    from provision.engine.apply import Applied, HostApply
+    from provision.engine.fleet import Outcome
+    from provision.inventory.fleet import Host
+
+    applied: dict[str, Applied] = {}
+
+    def work(host: Host) -> Applied:
+        reached = run.reach.supported(host.name)
+        declared = run.declarer.declare(host, reached.identity)
+        check = agreed.check if agreed else None
+        job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check)
+        applied[host.name] = job.applied
+        return job.run()
+
+    def counts(outcome: Outcome[Applied]) -> tuple[int, int]:
+        done = applied.get(outcome.host, Applied())
+        return len(done.changed), done.unchanged
+
+    run.each(work, counts)
+    return applied

@@ -1,7 +1,7 @@
 """`provision plan`: what would change."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,10 @@ from provision.commands.options import (
     Roles,
     Verbose,
 )
+
+if TYPE_CHECKING:
+    from provision.commands.running import Running
+    from provision.engine.plan import Plan
 
 
 def plan(
@@ -33,40 +37,45 @@ def plan(
 ) -> int:
     """Show what `apply` would change, why, and how much it would download. Nothing is touched."""
     from provision.commands.running import Options, running, split
-    from provision.engine.events import HostPlanned
-    from provision.engine.fleet import Outcome
-    from provision.engine.plan import Plan, make_plan
     from provision.engine.planfile import PlanFile
     from provision.errors import InputError
-    from provision.inventory.fleet import Host
 
     options = Options(
         "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles), diff=diff
     )
     with running(options) as run:
-
-        def work(host: Host) -> Plan:
-            reached = run.reach.supported(host.name)
-            made = make_plan(reached.session, run.declarer.declare(host, reached.identity))
-            run.emit(
-                HostPlanned(
-                    host=host.name,
-                    changes=made.changes,
-                    unchanged=made.unchanged,
-                    no_longer_declared=made.gone,
-                    notes=host.warnings,
-                )
-            )
-            return made
-
-        def counts(outcome: Outcome[Plan]) -> tuple[int, int]:
-            return (0, outcome.value.unchanged) if outcome.value else (0, 0)
-
-        run.each(work, counts)
-        plans: list[Plan] = [outcome.value for outcome in run.outcomes if outcome.value]
+        plans = plan_all(run)
         code = run.end(pending=exit_code and any(made.changes for made in plans))
         if out is not None:
             if len(plans) < len(run.hosts):
                 raise InputError(f"{out} is not written: not every host could be planned")
             PlanFile.of(run.fleet, options.roles, plans).write(out)
     return code
+
+
+def plan_all(run: "Running") -> "list[Plan]":
+    """The plans of all hosts of a run that could be planned."""
+    from provision.engine.events import HostPlanned
+    from provision.engine.fleet import Outcome
+    from provision.engine.plan import Plan, make_plan
+    from provision.inventory.fleet import Host
+
+    def work(host: Host) -> Plan:
+        reached = run.reach.supported(host.name)
+        made = make_plan(reached.session, run.declarer.declare(host, reached.identity))
+        run.emit(
+            HostPlanned(
+                host=host.name,
+                changes=made.changes,
+                unchanged=made.unchanged,
+                no_longer_declared=made.gone,
+                notes=host.warnings,
+            )
+        )
+        return made
+
+    def counts(outcome: Outcome[Plan]) -> tuple[int, int]:
+        return (0, outcome.value.unchanged) if outcome.value else (0, 0)
+
+    run.each(work, counts)
+    return [outcome.value for outcome in run.outcomes if outcome.value]

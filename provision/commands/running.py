@@ -100,13 +100,17 @@ def split(text: str | None) -> tuple[str, ...] | None:
 
 
 @contextlib.contextmanager
-def running(options: Options) -> Iterator[Running]:
+def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
     """Read the inventory, ask for passwords, set up the output; at the end connections are closed.
+
+    Args:
+        options: of the command line.
+        fleet: one that was read already, in place of the inventory's.
 
     Raises:
         InputError: the inventory or an option is wrong.
     """
-    fleet, hosts = read_fleet(options)
+    fleet, hosts = read_fleet(options) if fleet is None else (fleet, fleet.match(options.pattern))
     check_roles(options.roles, hosts)
     reach = Reach(fleet, *prompted(options))
     with contextlib.ExitStack() as stack:
