@@ -2,8 +2,8 @@
 
 A verb is a module `provision/commands/<verb>.py` with a function of that name. Its signature is typer's, its docstring
 the help text; it imports what it needs inside, so that `--help` stays quick. It returns None or an exit code and
-raises `ProvisionError` for what the user should read. A verb with words of its own has, instead of the function, a dict of
-word -> function of that name.
+raises `ProvisionError` for what the user should read. A verb with words of its own (`twin up`) has a dict of these in
+its place: word -> function.
 """
 
 import functools
