@@ -1,9 +1,9 @@
 """Many fragments, one script: the probes of all resources of a host, or steps that need no answer in between.
 
 Each fragment runs by `eval` in a subshell of its own, so that its `exit`, its variables and even a syntax error stay
-with it. What it prints goes to two files; after the last one all are sent at once (two processes, whatever their
-number), framed by a nonce that no fragment knows and by their sizes, so that no output can pretend to be another
-resource's.
+with it. Probes run several at a time: most of their time they wait for others (systemd, dpkg, Docker). What a fragment
+prints goes to two files; after the last one all are sent at once (two processes, whatever their number), framed by a
+nonce that no fragment knows and by their sizes, so that no output can pretend to be another resource's.
 """
 
 import secrets as random
@@ -16,6 +16,9 @@ from provision.values import quote
 LIMIT = 1 << 20
 """Bytes of each output of a fragment that come back."""
 
+LANES = 4
+"""Probes that run at a time."""
+
 _BEGIN = """\
 umask 022
 PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -27,29 +30,33 @@ trap 'exit 129' HUP INT TERM
 mkdir "$d/tmp" "$d/out" || exit 125
 PROVISION_TMP=$d/tmp
 export PROVISION_TMP
-s=
 """
 
 _FRAGMENT = """\
 (
 {limit}eval {fragment}
 ) </dev/null >"$d/out/{number}.o" 2>"$d/out/{number}.e"
-s="$s $?"
+echo $? >"$d/out/{number}.s"
 """
 
 _STOP = """\
-case $s in *' 0') ;; *) stop=1 ;; esac
+read -r r <"$d/out/{number}.s"
+[ "$r" = 0 ] || stop=1
 """
 
 _END = """\
 cd "$d/out" || exit 125
-{shorten}printf '%s%s\\n' {nonce} "$s"
+s='' n=0
 set --
-n=0
-for _ in $s; do
+while [ "$n" -lt {count} ] && [ -e "$n.o" ]; do
+    # A fragment that could not end by itself has no status.
+    r=125
+    [ ! -e "$n.s" ] || read -r r <"$n.s"
+    s="$s $r"
     set -- "$@" "$n.o" "$n.e"
     n=$((n + 1))
 done
+{shorten}printf '%s%s\\n' {nonce} "$s"
 wc -c "$@"
 echo {nonce}
 cat "$@"
@@ -57,7 +64,7 @@ cat "$@"
 
 # A step may print more than anybody reads: only the end of it comes back.
 _SHORTEN = """\
-for f in *; do
+for f; do
     tail -c 65536 "$f" >"$d/short" && mv "$d/short" "$f"
 done
 """
@@ -105,27 +112,35 @@ class Script:
 
 
 def probes(fragments: Mapping[str, str]) -> Script:
-    """A script that runs every fragment, whatever the others do.
+    """A script that runs every fragment, whatever the others do, a few at a time.
 
-    They share the directory `$PROVISION_TMP`, in which an earlier one may leave an expensive answer for later ones.
+    Those that use the directory `$PROVISION_TMP`, in which an earlier one may leave an expensive answer for later ones,
+    run one after the other, in order.
     """
-    return _compose(fragments, _ULIMIT, "{}", "")
+    nonce = random.token_hex(16)
+    lanes: list[list[str]] = [[] for _ in range(LANES)]
+    free = 0
+    for number, fragment in enumerate(fragments.values()):
+        shared = "PROVISION_TMP" in fragment
+        lanes[0 if shared else 1 + free % (LANES - 1)].append(_fragment(number, fragment, _ULIMIT))
+        free += not shared
+    body = "".join("{\n" + "".join(lane) + "} &\n" for lane in lanes if lane) + "wait\n"
+    end = _END.format(nonce=nonce, count=len(fragments), shorten="")
+    return Script(_BEGIN + body + end, tuple(fragments), nonce)
 
 
 def chain(fragments: Mapping[str, str]) -> Script:
     """A script that runs the fragments in order up to the first that fails.
 
-    They share `$PROVISION_TMP` too. Their output is not bounded on the host: they may write large files.
+    They share `$PROVISION_TMP`. Their output is not bounded on the host: they may write large files.
     """
-    return _compose(fragments, "", 'if [ -z "$stop" ]; then\n{}' + _STOP + "fi\n", _SHORTEN)
-
-
-def _compose(fragments: Mapping[str, str], limit: str, each: str, shorten: str) -> Script:
     nonce = random.token_hex(16)
-    parts = [_BEGIN, "stop=\n"]
+    body = "stop=\n"
     for number, fragment in enumerate(fragments.values()):
-        # Built by concatenation and not by format: a fragment is full of braces.
-        body = _FRAGMENT.format(limit=limit, number=number, fragment="\0")
-        parts.append(each.replace("{}", body).replace("\0", quote(fragment)))
-    parts.append(_END.format(nonce=nonce, shorten=shorten))
-    return Script("".join(parts), tuple(fragments), nonce)
+        body += 'if [ -z "$stop" ]; then\n' + _fragment(number, fragment, "") + _STOP.format(number=number) + "fi\n"
+    end = _END.format(nonce=nonce, count=len(fragments), shorten=_SHORTEN)
+    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+
+
+def _fragment(number: int, fragment: str, limit: str) -> str:
+    return _FRAGMENT.format(number=number, fragment=quote(fragment), limit=limit)
