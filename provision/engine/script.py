@@ -111,20 +111,20 @@ class Script:
         }
 
 
-def probes(fragments: Mapping[str, str]) -> Script:
-    """A script that runs every fragment, whatever the others do, a few at a time.
+def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
+    """A script that runs every fragment, whatever the others do, `lanes` at a time.
 
     Those that use the directory `$PROVISION_TMP`, in which an earlier one may leave an expensive answer for later ones,
     run one after the other, in order.
     """
     nonce = random.token_hex(16)
-    lanes: list[list[str]] = [[] for _ in range(LANES)]
+    queues: list[list[str]] = [[] for _ in range(lanes)]
     free = 0
     for number, fragment in enumerate(fragments.values()):
-        shared = "PROVISION_TMP" in fragment
-        lanes[0 if shared else 1 + free % (LANES - 1)].append(_fragment(number, fragment, _ULIMIT))
+        shared = "PROVISION_TMP" in fragment or lanes == 1
+        queues[0 if shared else 1 + free % (lanes - 1)].append(_fragment(number, fragment, _ULIMIT))
         free += not shared
-    body = "".join("{\n" + "".join(lane) + "} &\n" for lane in lanes if lane) + "wait\n"
+    body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
     return Script(_BEGIN + body + end, tuple(fragments), nonce)
 

@@ -32,7 +32,8 @@ def ask(session: Session, checks: Sequence[Check]) -> Mapping[str, Section]:
     Raises:
         HostError: the host did not answer as it should.
     """
-    script = probes({check.name: check.question() for check in checks})
+    # One at a time: a generation beside another one is slower, and may push its model out of memory.
+    script = probes({check.name: check.question() for check in checks}, lanes=1)
     secrets = {name: value for check in checks for name, value in check.secrets.items()}
     timeout = sum(check.timeout for check in checks)
     answer = session.run(script.text, timeout=timeout, secrets=secrets, limit=4 * LIMIT * len(checks))

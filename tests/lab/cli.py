@@ -60,7 +60,7 @@ class Made:
 def declare(host, want):
     for path, text in want.files.items():
         secret = isinstance(text, Secret)
-        yield File(path, text.reveal() if secret else text, sensitive=secret)
+        yield File(path, text.reveal() if secret else text, mode="0600" if secret else "0644", sensitive=secret)
     for path, script in want.jobs.items():
         yield Made(path, script)
 '''

@@ -1,6 +1,7 @@
 """Open WebUI and Ollama on a real host, as an office gets them: one story, from somebody's container to an upgrade."""
 
 import json
+import shlex
 import threading
 import urllib.error
 import urllib.request
@@ -71,13 +72,17 @@ class Chat:
 
     def say(self, token: str) -> str:
         """The model's answer to a question."""
-        body = {"model": "tiny:latest", "messages": [{"role": "user", "content": "When?"}], "stream": False}
+        body = {
+            "model": "tiny:latest",
+            "messages": [{"role": "user", "content": "When?"}],
+            "stream": False,
+            "max_tokens": 8,
+        }
         return str(self.get("/api/chat/completions", body, token)["choices"][0]["message"]["content"])
 
     def sql(self, statement: str) -> str:
         """One statement on the live database."""
-        words = f"docker exec open-webui python3 -c {json.dumps(SQL)} {json.dumps(statement)}"
-        return self.host.check(words).strip()
+        return self.host.check(shlex.join(["docker", "exec", "open-webui", "python3", "-c", SQL, statement])).strip()
 
     def identity(self) -> str:
         """Which container runs, and since when."""
@@ -116,7 +121,7 @@ def test_somebodys_container_is_adopted_with_its_users_their_sessions_and_its_ke
     chat.office.check("apply", timeout=600)
     assert chat.get("/api/v1/auths/", token=before)["email"] == BOSS
     assert chat.get("/api/v1/auths/", token=chat.token())["role"] == "admin"
-    assert chat.sql('select count(*) from \\"user\\"') == "2"
+    assert chat.sql('select count(*) from "user"') == "2"
 
 
 def test_an_empty_volume_is_refused_while_another_one_has_the_data(chat: Chat) -> None:
@@ -154,7 +159,7 @@ def test_nobody_can_take_the_admins_place_on_the_first_start(chat: Chat) -> None
     assert tried and shown
     assert 200 not in tried
     assert not [answer for answer in shown if answer.get("onboarding")]
-    assert chat.sql('select email from \\"user\\"') == IT
+    assert chat.sql('select email from "user"') == IT
 
 
 def test_a_second_run_changes_nothing(chat: Chat) -> None:

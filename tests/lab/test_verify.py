@@ -76,7 +76,7 @@ SABOTAGES = {
     "other parameters": Sabotage(
         "printf 'FROM tiny\\nPARAMETER num_ctx 1024\\n' >/tmp/M; ollama create assistant -f /tmp/M",
         "drift",
-        "ollama_model:assistant",
+        "model:assistant:latest (parameters changed)",
     ),
 }
 

@@ -140,7 +140,8 @@ def create(question: Question) -> None:
     import importlib
     import inspect
 
-    os.environ.setdefault("WEBUI_SECRET_KEY", secret(question, "secret_key").strip())
+    # The published image declares the variable empty, and the application refuses to be imported so.
+    os.environ["WEBUI_SECRET_KEY"] = secret(question, "secret_key").strip()
     sys.stdout = sys.stderr
     accounts = importlib.import_module("open_webui.models.auths").Auths
 
