@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from provision.resources.user import Group, User
     from provision.resources.volume import Volume
     from provision.values import GroupName, HostOrGroup, Secret, quote
-    from provision.view import HostView, Peer
+    from provision.view import HostView, OpenPort, Peer
 
 __all__ = [
     "GPU",
@@ -59,6 +59,7 @@ __all__ = [
     "Link",
     "Mount",
     "Network",
+    "OpenPort",
     "Package",
     "Peer",
     "Pending",
@@ -94,7 +95,7 @@ _MODULES = {
     "resources.user": "Group User",
     "resources.volume": "Volume",
     "values": "GroupName HostOrGroup Secret quote",
-    "view": "HostView Peer",
+    "view": "HostView OpenPort Peer",
 }
 _HOMES = {name: f"provision.{module}" for module, names in _MODULES.items() for name in names.split()}
 

@@ -18,6 +18,23 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class OpenPort:
+    """A TCP port of a host that answers others, or must not.
+
+    A role that lets others in has `ports(host, want)`, which gives these; `verify` tries them.
+
+    Args:
+        port: of the host.
+        sources: addresses and networks that get an answer; None: everybody; empty: nobody.
+        why: the setting that says so, for messages: `ollama.listen is loopback`.
+    """
+
+    port: int
+    sources: tuple[str, ...] | None
+    why: str
+
+
+@dataclass(frozen=True)
 class HostView:
     """A host as `declare(host, want)` sees it.
 

@@ -11,7 +11,7 @@ from provision.resources.file import Absent, Directory, File
 from provision.resources.package import Package
 from provision.resources.service import Service
 from provision.values import Secret, sha256
-from provision.view import HostView
+from provision.view import HostView, OpenPort
 
 PACKAGES = ("ca-certificates", "curl", "zstd", "gpg")
 PROXY_FILE = "/etc/provision/proxy.env"
@@ -51,6 +51,11 @@ class Settings(BaseModel):
         default=[], description="PEM files beside the inventory that every server trusts.", examples=["ca/office.crt"]
     )
     proxy: Proxy | None = Field(None, description="The way out of the office, for apt, Docker and Ollama.")
+    open_ports: list[int] = Field(
+        default=[],
+        description="TCP ports of other programs that may answer others; `verify` fails for any that is not declared.",
+        examples=[[9100]],
+    )
     time: bool = Field(True, description="Keep the clock right with systemd-timesyncd.")
 
 
@@ -81,6 +86,12 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     elif want.time:
         # A container's clock is its machine's: the unit is enabled for the day it is none, and cannot run now.
         yield Service("systemd-timesyncd", enabled=True, running=None)
+
+
+def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
+    """Those of other programs."""
+    for port in want.open_ports:
+        yield OpenPort(port, None, "base.open_ports says so")
 
 
 def proxy_file(variables: dict[str, str]) -> File:

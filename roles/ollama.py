@@ -22,7 +22,7 @@ from provision.resources.release import Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import User
 from provision.values import Visitor, canonical, sha256
-from provision.view import HostView
+from provision.view import HostView, OpenPort
 
 HOME = "/usr/share/ollama"
 MODELS = f"{HOME}/.ollama/models"
@@ -177,6 +177,14 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield Endpoint(
         f"http://127.0.0.1:{want.port}/api/version", expect={"version": want.version}, timeout=90, after=(service,)
     )
+
+
+def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
+    """The server's."""
+    if want.listen == "loopback":
+        yield OpenPort(want.port, (), "ollama.listen is loopback: anyone there can use it")
+    else:
+        yield OpenPort(want.port, sources(host, want), "ollama.allow says who may")
 
 
 def refuse_vulnerable(want: Settings) -> None:

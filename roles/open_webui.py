@@ -31,7 +31,7 @@ from provision.resources.open_webui import (
 )
 from provision.resources.volume import Volume
 from provision.values import GroupName, HostOrGroup, Secret, canonical, parse_bytes, quote
-from provision.view import HostView, Peer
+from provision.view import HostView, OpenPort, Peer
 
 HOME = "/etc/provision/open-webui"
 """Secrets and start scripts on the host, 0700; mounted read-only."""
@@ -209,6 +209,12 @@ def instance_of(want: Settings, backends: tuple[str, ...]) -> Instance:
         hashed=tuple(sorted(key for key, value in values.items() if has_secret(value))),
         group="" if want.models_for == EVERYONE else want.models_for,
     )
+
+
+def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
+    """The server's."""
+    here = want.listen == "localhost" or want.listen.startswith("127.") or want.listen == "::1"
+    yield OpenPort(want.port, () if here else None, f"open_webui.listen is {want.listen}")
 
 
 def outside(want: Settings) -> str:

@@ -10,11 +10,9 @@ from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory,
 
 if TYPE_CHECKING:
     from provision.commands.running import Options
-    from provision.engine.declare import Declarer
-    from provision.engine.reach import Reach
-    from provision.inventory.fleet import Host
+    from provision.inventory.fleet import Fleet, Host
     from provision.verify.check import Result
-    from provision.verify.host import Verified
+    from provision.verify.run import Verification
 
 
 def verify(
@@ -33,65 +31,55 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
-    from provision.commands.running import Options, prompted, read_fleet
-    from provision.engine.declare import Declarer
-    from provision.engine.fleet import closing, each, exit_code
-    from provision.engine.reach import Reach
-    from provision.errors import HostError, InputError
-    from provision.verify.own_tests import lost, run_tests
+    from provision.cli import complain
+    from provision.commands.running import Options, read_fleet
 
     words = list(arguments or ())
     if pattern.startswith("-"):
         # Everything stood after `--`: no pattern begins so.
         pattern, words = "all", [pattern, *words]
-    options = Options("verify", inventory, pattern, as_json, ask_pass=ask_pass, ask_become_pass=ask_become_pass)
-    fleet, hosts = read_fleet(options)
-    reach = Reach(fleet, *prompted(options))
-    declarer = Declarer(fleet, reach)
-    with closing(reach.close):
-        done = {one.host: one for one in each(hosts, lambda host: verified(reach, declarer, host), forks=forks)}
-        outcomes = [done[host.name] for host in hosts]
-        reached = {one.host: one.value for one in outcomes if one.value}
-        results = [result for one in reached.values() for result in one.results]
-        results += [lost(one.error) for one in outcomes if isinstance(one.error, HostError)]
-        problems = [one.error for one in outcomes if one.error and not isinstance(one.error, HostError)]
-        printed = ""
-        try:
-            own, printed = run_tests(fleet, reached, words)
-            results += own
-        except InputError as error:
-            problems.append(error)
-    show(results, options, perf, printed if words else "")
-    if junit is not None:
-        write_junit(junit, results)
-    if problems:
-        raise problems[0]
-    codes = {exit_code(outcomes)} | {1 for one in results if one.verdict.status == "failed" and one.check != "reached"}
-    return next((code for code in (130, 3, 1, 4) if code in codes), 0)
-
-
-def verified(reach: "Reach", declarer: "Declarer", host: "Host") -> "Verified":
-    """Reach one host and make all built-in checks.
-
-    Raises:
-        HostError: it could not be reached, or a request had no answer.
-        InputError: its roles refuse their settings.
-    """
-    from provision.verify.checks import reach as ports
-    from provision.verify.choose import checks_of
-    from provision.verify.host import Verified
-    from provision.verify.host import verify as ask_all
-
-    reached = reach.supported(host.name)
-    declared = declarer.declare(host, reached.identity)
-    checks = checks_of(host, declared, declarer.view(host, reached.identity), declarer.fleet.path)
-    known = {}
-    ollama = host.settings["ollama"].model_dump() if "ollama" in host.roles else {}
-    if ollama.get("listen") == "loopback":
-        known[ports.NAME] = ports.closed(host.address or reached.identity.address, ollama["port"])
-    return Verified(
-        reached.session, reached.identity, declared, tuple(ask_all(reached.session, declared, checks, known))
+    options = Options(
+        "verify", inventory, pattern, as_json, ask_pass=ask_pass, ask_become_pass=ask_become_pass, forks=forks
     )
+    made = verify_hosts(*read_fleet(options), options, words)
+    show(made.results, options, perf, made.printed if words else "")
+    if junit is not None:
+        write_junit(junit, made.results)
+    for problem in made.problems:
+        complain(problem)
+    return made.code
+
+
+def verify_hosts(
+    fleet: "Fleet", hosts: "Sequence[Host]", options: "Options", arguments: "Sequence[str]", pretended: bool = False
+) -> "Verification":
+    """Verify hosts of a fleet that was read, over connections of their own.
+
+    Args:
+        fleet: with all hosts.
+        hosts: these.
+        options: of the command line.
+        arguments: for pytest.
+        pretended: the hosts' GPUs are.
+    """
+    from provision.commands.running import prompted, say_interrupted
+    from provision.engine.declare import Declarer
+    from provision.engine.fleet import Interrupt, closing
+    from provision.engine.reach import Reach
+    from provision.verify.run import verify_fleet
+
+    reach = Reach(fleet, *prompted(options))
+    with closing(reach.close), Interrupt(lambda: say_interrupted(options), reach.close).installed() as interrupt:
+        return verify_fleet(
+            fleet,
+            hosts,
+            reach,
+            Declarer(fleet, reach),
+            forks=options.forks,
+            arguments=arguments,
+            interrupt=interrupt,
+            pretended=pretended,
+        )
 
 
 def show(results: "Sequence[Result]", options: "Options", perf: bool, printed: str) -> None:

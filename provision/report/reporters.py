@@ -108,14 +108,23 @@ class Json:
 def log_file(command: str) -> Path:
     """A new file for the log of a run: `~/.local/state/provision/log/20260131-120000-apply-4711.jsonl`.
 
-    XDG_STATE_HOME is honoured. Only its owner can read it.
+    Only its owner can read it.
     """
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    folder = state / "provision" / "log"
+    folder = log_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.jsonl"
     path.touch(mode=0o600)
     return path
+
+
+def state_folder() -> Path:
+    """Where this machine keeps what outlives a run: `~/.local/state/provision`. XDG_STATE_HOME is honoured."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "provision"
+
+
+def log_folder() -> Path:
+    """Where the logs of runs are."""
+    return state_folder() / "log"
 
 
 def fan_out(reporters: Iterable[Emit]) -> Emit:

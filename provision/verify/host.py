@@ -11,6 +11,7 @@ from provision.host.session import Session
 from provision.resources.base import Section
 from provision.values import printable
 from provision.verify.check import Check, Result, Verdict, in_waves
+from provision.verify.checks.reach import Doors
 
 _SHOWN = 8
 """Changes that the message about drift names."""
@@ -24,6 +25,7 @@ class Verified:
     identity: Identity
     declared: Declared
     results: tuple[Result, ...]
+    doors: Doors
 
 
 def ask(session: Session, checks: Sequence[Check]) -> Mapping[str, Section]:
@@ -32,11 +34,22 @@ def ask(session: Session, checks: Sequence[Check]) -> Mapping[str, Section]:
     Raises:
         HostError: the host did not answer as it should.
     """
-    # One at a time: a generation beside another one is slower, and may push its model out of memory.
-    script = probes({check.name: check.question() for check in checks}, lanes=1)
     secrets = {name: value for check in checks for name, value in check.secrets.items()}
-    timeout = sum(check.timeout for check in checks)
-    answer = session.run(script.text, timeout=timeout, secrets=secrets, limit=4 * LIMIT * len(checks))
+    asked = {check.name: check.question() for check in checks}
+    return questions(session, asked, sum(check.timeout for check in checks), secrets)
+
+
+def questions(
+    session: Session, fragments: Mapping[str, str], timeout: float, secrets: Mapping[str, str] | None = None
+) -> Mapping[str, Section]:
+    """Run all fragments in one request, one after the other.
+
+    Raises:
+        HostError: the host did not answer as it should.
+    """
+    # One at a time: a generation beside another one is slower, and may push its model out of memory.
+    script = probes(fragments, lanes=1)
+    answer = session.run(script.text, timeout=timeout, secrets=secrets, limit=4 * LIMIT * len(fragments))
     try:
         return script.parse(answer.out)
     except ValueError as error:
@@ -64,15 +77,14 @@ def drifted(plan: Plan) -> Verdict:
     return Verdict.of(texts, f"{plan.unchanged} as declared")
 
 
-def verify(session: Session, declared: Declared, checks: Sequence[Check], known: Mapping[str, Verdict]) -> list[Result]:
+def verify(session: Session, declared: Declared, checks: Sequence[Check]) -> list[Result]:
     """Drift first, then the checks in waves.
 
     Args:
         session: to the host.
         declared: its resources.
         checks: of the host.
-        known: verdicts found without the session.
     """
-    before = {"drift": drift(session, declared), **known}
+    before = {"drift": drift(session, declared)}
     found = [*before.items(), *in_waves(checks, before, lambda asked: ask(session, asked))]
     return [Result(declared.host, name, verdict) for name, verdict in found]

@@ -1,50 +1,172 @@
-"""What can be reached from the control machine."""
+"""Who can get in: which TCP ports of a host answer, from this machine and from every other host of the fleet.
+
+What is declared answers those it is declared for, and nothing else that listens on more than loopback answers anybody.
+"""
 
 import ipaddress
+import re
 import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from provision.facts.model import Listener
+from provision.values import quote
 from provision.verify.check import Verdict
+from provision.view import OpenPort
 
 NAME = "reachable ports"
-_PATIENCE = 2.0
+HERE = "this machine"
+_PATIENCE = 2
 """Seconds to wait for an answer: a port that is filtered says nothing."""
+_AT_ONCE = 32
+_LOGIN_PORT = 22
+_LOGIN = ("sshd", "dropbear")
+"""The way in by which we came is not declared. (A socket unit of sshd belongs to systemd: then the port tells.)"""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What came of a TCP connect: `open`, or why not."""
+class Knock:
+    """A TCP connect to a port.
 
+    Args:
+        source: who tried, a host's name or `HERE`.
+        address: of who tried, as the port's host would see it; "" when it is not known.
+        port: on the other side.
+        open: somebody answered.
+    """
+
+    source: str
     address: str
     port: int
     open: bool
-    why: str = ""
 
 
-def knock(address: str, port: int) -> Answers:
-    """Try to connect."""
+@dataclass(frozen=True)
+class Doors:
+    """What is known of a host's ports.
+
+    Args:
+        address: where peers reach it.
+        declared: by its roles.
+        listeners: as the host says.
+        published: by Docker, which asks no firewall.
+    """
+
+    address: str
+    declared: tuple[OpenPort, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    published: frozenset[int] = frozenset()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All that are worth a try."""
+        open_to_others = {one.port for one in self.listeners if not _is_loopback(one.address)}
+        return tuple(sorted(open_to_others | self.published | {one.port for one in self.declared}))
+
+
+PUBLISHED = "! command -v docker >/dev/null 2>&1 || timeout 10 docker ps --format '{{.Ports}}' </dev/null\n"
+"""Script: the ports that containers publish."""
+
+
+def published(text: str) -> frozenset[int]:
+    """TCP ports of `docker ps` that are published on more than loopback."""
+    found: set[int] = set()
+    for address, first, last in re.findall(r"(\S+):(\d+)(?:-(\d+))?->\d+(?:-\d+)?/tcp", text):
+        if not _is_loopback(address.strip("[]")):
+            found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def knock(address: str, ports: Iterable[int]) -> list[Knock]:
+    """Try ports from this machine."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda port: _knock(address, port), ports))
+
+
+def _knock(address: str, port: int) -> Knock:
     try:
-        with socket.create_connection((address, port), timeout=_PATIENCE):
-            return Answers(address, port, True)
-    except OSError as error:
-        return Answers(address, port, False, str(error))
+        with socket.create_connection((address, port), timeout=_PATIENCE) as connection:
+            return Knock(HERE, str(connection.getsockname()[0]), port, True)
+    except OSError:
+        return Knock(HERE, "", port, False)
 
 
-def judge(answers: Answers) -> Verdict:
-    """A port that listens on loopback only must not answer. Pure."""
-    if answers.open:
-        where = f"{answers.address}:{answers.port}"
-        return Verdict("failed", f"{where} answers, although ollama.listen is loopback: anyone there can use it")
-    return Verdict("passed", f"{answers.port} is closed")
+def script(targets: Mapping[str, Sequence[int]]) -> str:
+    """Try ports from a host, by curl: `ADDRESS PORT SECONDS` a line; 0 seconds where nobody answered.
+
+    Args:
+        targets: address -> ports.
+    """
+    lines = ["command -v curl >/dev/null || exit 3", f"t='-sS --noproxy * --connect-timeout {_PATIENCE}'", "set -f"]
+    count = 0
+    for address, ports in targets.items():
+        url = f"[{address}]" if ":" in address else address
+        for port in ports:
+            count += 1
+            # What is said after the connect does not matter, so that it is cut off soon.
+            lines.append(
+                f"curl $t --max-time {_PATIENCE}.2 -o /dev/null -w {quote(f'{address} {port} ')}'%{{time_connect}}\\n' "
+                f"{quote(f'http://{url}:{port}/')} 2>/dev/null &"
+            )
+            if count % _AT_ONCE == 0:
+                lines.append("wait")
+    return "\n".join((*lines, "wait", "exit 0", ""))
 
 
-def closed(address: str, port: int) -> Verdict:
-    """Whether a port that should be reached by the host alone is closed from here."""
-    if not address:
+def parse(text: str, source: str, address: str) -> dict[str, list[Knock]]:
+    """What `script` printed on a host: address -> knocks. Lines that are none are left out."""
+    found: dict[str, list[Knock]] = {}
+    for target, port, seconds in re.findall(r"(?m)^(\S+) (\d{1,5}) ([0-9.,]+)$", text):
+        answered = float(seconds.replace(",", ".")) > 0
+        found.setdefault(target, []).append(Knock(source, address, int(port), answered))
+    return found
+
+
+def judge(doors: Doors, knocks: Sequence[Knock]) -> Verdict:
+    """Every answer is one that is declared, and every declared one came."""
+    if not doors.address:
         return Verdict("failed", "the host has no address to try; set `address` in the inventory")
-    if _is_loopback(address):
-        return Verdict("skipped", f"its address {address} is this machine itself")
-    return judge(knock(address, port))
+    if not knocks:
+        return Verdict("skipped", f"nobody else is there to try {doors.address}")
+    complaints = [text for port in doors.ports for text in _complaints(doors, port, knocks)]
+    sources = len({one.source for one in knocks})
+    answering = sorted({one.port for one in knocks if one.open})
+    return Verdict.of(complaints, f"{', '.join(map(str, answering)) or 'none'} answer, tried from {sources}")
+
+
+def _complaints(doors: Doors, port: int, knocks: Sequence[Knock]) -> Iterator[str]:
+    mine = [one for one in knocks if one.port == port]
+    rules = [one for one in doors.declared if one.port == port]
+    where = f"{doors.address}:{port}"
+    answered = [one for one in mine if one.open]
+    if not rules:
+        process = next((one.process for one in doors.listeners if one.port == port and one.process), "")
+        if answered and process not in _LOGIN and port != _LOGIN_PORT:
+            yield f"{where}{f' ({process})' if process else ''} answers {_who(answered)}, and nothing declares it"
+        return
+    wrong = [one for one in answered if not any(may(rule, one) for rule in rules)]
+    if wrong:
+        yield f"{where} answers {_who(wrong)}, although {rules[0].why}"
+    silent = [one for one in mine if not one.open and any(may(rule, one) for rule in rules)]
+    if silent:
+        yield f"{where} does not answer {_who(silent)}, although {rules[0].why}"
+
+
+def may(rule: OpenPort, who: Knock) -> bool:
+    """Whether a port is declared open for who tried."""
+    if rule.sources is None:
+        return True
+    try:
+        address = ipaddress.ip_address(who.address)
+        return any(address in ipaddress.ip_network(source, strict=False) for source in rule.sources)
+    except ValueError:
+        # A source that is a name: firewalls resolve it themselves, here only the name itself counts.
+        return who.address in rule.sources
+
+
+def _who(knocks: Sequence[Knock]) -> str:
+    return ", ".join(dict.fromkeys(one.source for one in knocks))
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,0 +1,246 @@
+"""Container twins of an inventory's hosts: the fleet that will be provisioned, made and tested on this machine."""
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provision.commands.options import Forks, Inventory, Json, Pattern, Verbose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provision.commands.running import Options
+    from provision.inventory.fleet import Fleet, Host
+    from provision.twin.folder import Folder
+    from provision.twin.hosts import Twin
+    from provision.twin.proof import Proof
+
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts",
+        envvar="PROVISION_ARTIFACTS",
+        help="Releases, images and models, in place of the inventory's `artifacts`.",
+    ),
+]
+
+
+def up(pattern: Pattern = "all", inventory: Inventory = None, artifacts: Artifacts = None) -> int:
+    """Start a container for every host, and say how each is reached. What runs already stays."""
+    from provision.commands.running import Options
+
+    made, _, hosts = begin(Options("twin-up", inventory, pattern), artifacts)
+    for host in hosts:
+        typer.echo(f"{host.name}  ssh port {host.connection.port}  address {host.address}")
+    typer.echo(f"log in: provision twin ssh NAME · the same inventory: {made.inventory}")
+    return 0
+
+
+def test(
+    pattern: Pattern = "all",
+    inventory: Inventory = None,
+    artifacts: Artifacts = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write the checks as JUnit XML.")] = None,
+    proof: Annotated[Path | None, typer.Option("--proof", help="Write all that was tested and found as JSON.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the twin running.")] = False,
+    forks: Forks = 4,
+    verbose: Verbose = 0,
+) -> int:
+    """Make the twin, apply, see that nothing is left to do, verify, apply again without a change, remove the twin."""
+    from provision.commands.running import Options
+    from provision.commands.verify import write_junit
+    from provision.engine.mask import masked
+    from provision.errors import ProvisionError
+    from provision.inventory.locate import find_inventory
+    from provision.twin.hosts import Twin, engine
+    from provision.twin.proof import Proof
+
+    path = find_inventory(inventory)
+    found = Proof(str(path))
+    options = Options("twin-test", path, pattern, verbose=verbose, forks=forks, show_plan=False)
+    code = 1
+    try:
+        code = steps(options, artifacts, found)
+    except ProvisionError as error:
+        found.problems.append(str(error))
+        raise
+    finally:
+        if proof is not None:
+            write(proof, masked(found.text()))
+        if junit is not None:
+            write_junit(junit, found.checks or ())
+        if not keep:
+            Twin(engine(), path).down()
+    typer.echo(f"twin test: {'passed' if found.passed else 'FAILED'}")
+    for problem in found.problems:
+        typer.echo(masked(f"  {problem}"))
+    return code or (0 if found.passed else 1)
+
+
+def down(
+    inventory: Inventory = None,
+    everything: Annotated[bool, typer.Option("--all", help="The twins of all inventories.")] = False,
+) -> int:
+    """Remove the twin: containers, volumes, network, its key. Nothing that does not carry its label."""
+    import shutil
+
+    from provision.inventory.locate import find_inventory
+    from provision.twin.hosts import Twin, engine, twins
+
+    client = engine()
+    paths = [Path(path) for path in twins(client)] if everything else [find_inventory(inventory)]
+    for path in paths:
+        twin = Twin(client, path)
+        typer.echo(f"{path}: removed {twin.down()} objects")
+        shutil.rmtree(folder_of(twin).path, ignore_errors=True)
+    return 0
+
+
+def list_twins(as_json: Json = False) -> int:
+    """Show the twins of this machine."""
+    import json
+    from dataclasses import asdict
+
+    from provision.twin.hosts import engine, twins
+
+    for path, hosts in twins(engine()).items():
+        if as_json:
+            typer.echo(json.dumps({"inventory": path, "hosts": [asdict(host) for host in hosts]}))
+            continue
+        typer.echo(path)
+        for host in sorted(hosts, key=lambda host: host.name):
+            where = f"port {host.port}  {host.address}" if host.status == "running" else host.status
+            typer.echo(f"  {host.name}  {where}  {host.image}")
+    return 0
+
+
+def ssh(
+    name: Annotated[str, typer.Argument(help="The host's name in the inventory.")],
+    command: Annotated[list[str] | None, typer.Argument(help="A command in place of a shell.")] = None,
+    inventory: Inventory = None,
+) -> int:
+    """Log in to a host of the twin."""
+    import os
+
+    from provision.errors import InputError
+    from provision.inventory.locate import find_inventory
+    from provision.inventory.names import did_you_mean
+    from provision.twin.hosts import Twin, engine
+    from provision.twin.names import USER
+
+    twin = Twin(engine(), find_inventory(inventory))
+    hosts = {host.name: host for host in twin.hosts() if host.status == "running"}
+    if name not in hosts:
+        raise InputError(f"no twin of {name!r} runs{did_you_mean(name, hosts)}", "start it with `provision twin up`")
+    folder = folder_of(twin)
+    known = f"UserKnownHostsFile={folder.known_hosts}"
+    words = ["ssh", "-F", str(folder.config), "-i", str(folder.key), "-o", known, "-o", "IdentitiesOnly=yes"]
+    try:
+        os.execvp("ssh", [*words, "-p", str(hosts[name].port), f"{USER}@127.0.0.1", *(command or ())])
+    except OSError as error:
+        raise InputError(f"ssh cannot be run: {error.strerror}", "install the OpenSSH client") from error
+
+
+twin = {"up": up, "test": test, "down": down, "list": list_twins, "ssh": ssh}
+
+
+def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tuple[Host, ...]]":
+    """Make the twin of an inventory; gives it, the fleet that is reached there, and the hosts that are meant."""
+    from provision.inventory import load
+    from provision.inventory.locate import find_inventory
+    from provision.roles import RoleSchemas
+    from provision.twin import fleet as twin_fleet
+    from provision.twin import images
+    from provision.twin.hosts import Twin, engine
+    from provision.twin.settings import OVERLAY
+
+    path = find_inventory(options.inventory)
+    fleet = load(path, RoleSchemas(path), overlay=OVERLAY)
+    meant = fleet.match(options.pattern)
+    client = engine()
+    made = Twin(client, path)
+    wanted = {host.name: twin_fleet.settings_of(host).image for host in meant}
+    tags = {image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(wanted.values())}
+    folder = folder_of(made)
+    running = made.up({name: tags[image] for name, image in wanted.items()}, fleet.hosts, folder.make(), typer.echo)
+    folder.known_hosts.write_text("".join(made.host_key(host) for host in running))
+    twins = twin_fleet.twinned(fleet, running, folder, artifacts.resolve() if artifacts else None)
+    return made, twins, tuple(twins.hosts[host.name] for host in meant)
+
+
+def folder_of(made: "Twin") -> "Folder":
+    """Where this machine keeps a twin's key."""
+    from provision.report.reporters import state_folder
+    from provision.twin.folder import Folder
+
+    return Folder(state_folder() / "twins" / made.id)
+
+
+def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
+    """All steps of a test; what they find goes into `proof`. Gives an exit code, 0 also when a check failed."""
+    from importlib.metadata import version
+
+    from provision.commands.apply import apply_all
+    from provision.commands.plan import plan_all
+    from provision.commands.running import running
+    from provision.commands.verify import show, verify_hosts
+    from provision.engine.planfile import input_digests
+    from provision.twin import fleet as twin_fleet
+
+    with taking("up", proof):
+        made, fleet, hosts = begin(options, artifacts)
+    proof.inputs = input_digests(fleet)
+    proof.replaced = twin_fleet.replaced(fleet)
+    proof.versions = {"provision": version("provision"), "docker": str(made.client.version()["Version"])}
+    proof.hosts = made.images()
+    with taking("apply", proof), running(options, fleet) as run:
+        proof.first = {name: done.changed for name, done in apply_all(run).items()}
+        if code := run.end():
+            return failed(code, "apply", proof)
+    with taking("plan", proof), running(options, fleet) as run:
+        proof.left = {plan.host: plan.changes for plan in plan_all(run)}
+        if code := run.end():
+            return failed(code, "plan", proof)
+    with taking("verify", proof):
+        found = verify_hosts(fleet, hosts, options, (), pretended=True)
+        show(found.results, options, perf=False, printed="")
+        proof.checks = found.results
+        proof.problems += [str(problem) for problem in found.problems]
+    with taking("apply again", proof), running(options, fleet) as run:
+        proof.second = {name: done.changed for name, done in apply_all(run).items()}
+        return failed(code, "the second apply", proof) if (code := run.end()) else 0
+
+
+def failed(code: int, step: str, proof: "Proof") -> int:
+    """The code of a step that failed, which is the test's."""
+    proof.problems.append(f"{step} failed: see above")
+    return code
+
+
+@contextmanager
+def taking(step: str, proof: "Proof") -> "Iterator[None]":
+    """A headline, and how long the step took."""
+    began = time.monotonic()
+    typer.echo(f"== {step}")
+    try:
+        yield
+    finally:
+        proof.seconds[step] = time.monotonic() - began
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of results.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from provision.errors import InputError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error

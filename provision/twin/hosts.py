@@ -1,0 +1,309 @@
+"""The containers of a twin: one a host, on a network of their own, found again by their labels."""
+
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+
+from provision.errors import HostError, InputError
+from provision.twin import names
+from provision.values import canonical, printable, sha256
+
+Say = Callable[[str], None]
+
+# What systemd needs, short of `--privileged`: that one fails where the machine itself lacks a capability, and gives
+# the host the clock and the modules of the machine.
+_LIKE_A_SERVER: Mapping[str, Any] = {
+    "cap_add": ["ALL"],
+    "cap_drop": ["SYS_RESOURCE", "SYS_TIME", "SYS_MODULE"],
+    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+    "device_cgroup_rules": ["a *:* rwm"],
+    "cgroupns": "private",
+    # `systemctl reboot` in the host ends the container; the engine starts it again.
+    "restart_policy": {"Name": "unless-stopped"},
+}
+# `docker run --security-opt systempaths=unconfined`, which the SDK has no word for.
+_ALL_OF_PROC: dict[str, Any] = {"MaskedPaths": [], "ReadonlyPaths": []}
+_AT_ONCE = 4
+"""Hosts that start at once: each boot costs about a second of one core."""
+_TRIES = 10
+_PATIENCE = 120.0
+"""Seconds until sshd must answer."""
+
+
+@dataclass(frozen=True)
+class TwinHost:
+    """A running host of a twin.
+
+    Args:
+        name: its inventory name.
+        container: its container's name.
+        image: what it was made from.
+        status: Docker's word: `running`, `exited`, ...
+        port: of 127.0.0.1, leads to its sshd; 0 while it does not run.
+        address: in the twin's network.
+    """
+
+    name: str
+    container: str
+    image: str
+    status: str
+    port: int = 0
+    address: str = ""
+
+
+def engine() -> docker.DockerClient:
+    """A client of this machine's Docker engine.
+
+    Raises:
+        InputError: none answers, or this user may not use it.
+    """
+    try:
+        client = docker.from_env(timeout=300)
+        client.ping()
+    except DockerException as error:
+        text = str(error)
+        if "Permission denied" in text:
+            raise InputError("this user may not use Docker", "add it to the group docker, or use sudo") from error
+        raise InputError(
+            f"twins need a Docker engine on this machine, and none answers: {printable(text, 200)}",
+            "install docker.io or start it",
+        ) from error
+    return client
+
+
+class Twin:
+    """The docker objects of one inventory's twin.
+
+    Args:
+        client: of this machine's engine.
+        inventory: the path that names the twin.
+    """
+
+    def __init__(self, client: docker.DockerClient, inventory: Path) -> None:
+        self.client, self.inventory = client, inventory.resolve()
+        self.id = names.twin_id(inventory)
+
+    def up(self, images: Mapping[str, str], known: Collection[str], key: str, say: Say) -> list[TwinHost]:
+        """Make hosts run and answer, whatever an earlier run left: what is there and as it should be stays.
+
+        Args:
+            images: host -> tag of its image.
+            known: all hosts of the inventory; twins of others are removed.
+            key: public key of who logs in.
+            say: gets a line a host that was made.
+
+        Raises:
+            HostError: a host does not start or its sshd does not answer.
+            InputError: Docker refuses the network.
+        """
+        self._network()
+        for container in self._containers():
+            if container.labels.get(names.HOST_LABEL) not in known:
+                container.remove(force=True, v=True)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda name: self._host(name, images[name], key, say), images))
+
+    def hosts(self) -> list[TwinHost]:
+        """All hosts, also those that do not run."""
+        return [_seen(container) for container in self._containers()]
+
+    def images(self) -> dict[str, dict[str, str]]:
+        """Host -> its image's name and id, for the proof."""
+        return {
+            one.labels.get(names.HOST_LABEL, ""): {"image": one.attrs["Config"]["Image"], "id": one.attrs["Image"]}
+            for one in self._containers()
+        }
+
+    def host_key(self, host: TwinHost) -> str:
+        """The line of known_hosts for a host's port.
+
+        Raises:
+            HostError: it has none.
+        """
+        container = self.client.containers.get(host.container)
+        code, out = container.exec_run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
+        words = (out or b"").decode("utf-8", "replace").split()
+        if code or len(words) < 2:
+            raise HostError(host.name, "the twin has no host key")
+        return f"[127.0.0.1]:{host.port} {words[0]} {words[1]}\n"
+
+    def down(self) -> int:
+        """Remove all that carries this twin's label, and nothing else. Returns how many objects that were."""
+        filters = {"label": f"{names.LABEL}={self.id}"}
+        removed = 0
+        for container in self._containers():
+            with _gone_is_fine():
+                container.remove(force=True, v=True)
+            removed += 1
+        for volume in self.client.volumes.list(filters=filters):
+            with _gone_is_fine():
+                volume.remove(force=True)
+            removed += 1
+        for network in self.client.networks.list(filters=filters):
+            with _gone_is_fine():
+                network.remove()
+            removed += 1
+        return removed
+
+    def _containers(self) -> list[Container]:
+        return list(self.client.containers.list(all=True, filters={"label": f"{names.LABEL}={self.id}"}))
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {names.LABEL: self.id, names.INVENTORY_LABEL: str(self.inventory)}
+
+    def _network(self) -> None:
+        name = names.object_name(self.id)
+        if self.client.networks.list(filters={"label": f"{names.LABEL}={self.id}"}):
+            return
+        try:
+            self.client.networks.create(name, driver="bridge", labels=self._labels)
+        except APIError as error:
+            raise InputError(f"Docker cannot make the network {name}: {_said(error)}") from error
+
+    def _host(self, name: str, image: str, key: str, say: Say) -> TwinHost:
+        try:
+            container = self._kept(name, image, key)
+            if container is None:
+                container = self._started(name, image, key)
+                say(f"{name}: started from {image}")
+            elif container.status != "running":
+                container.start()
+            container.reload()
+        except APIError as error:
+            raise HostError(name, f"its twin does not start: {_said(error)}") from error
+        host = _seen(container)
+        self._wait_for_ssh(host, container)
+        return host
+
+    def _kept(self, name: str, image: str, key: str) -> Container | None:
+        """The host's container when it is whole and made of the same things; else it is removed."""
+        try:
+            container = self.client.containers.get(names.object_name(self.id, name))
+        except NotFound:
+            return None
+        if container.labels.get(names.LABEL) != self.id:
+            raise HostError(name, f"a container {container.name} is there that is not of this twin")
+        if container.status != "created" and container.labels.get(names.SPEC_LABEL) == _spec(image, key):
+            return container
+        container.remove(force=True, v=True)
+        return None
+
+    def _started(self, name: str, image: str, key: str) -> Container:
+        for attempt in range(_TRIES):
+            container = self._create(name, image, key)
+            try:
+                container.start()
+            except APIError as error:
+                container.remove(force=True, v=True)
+                # Another process may take the port between the question and the start.
+                taken = "port is already allocated" in str(error) or "address already in use" in str(error)
+                if not taken or attempt == _TRIES - 1:
+                    raise
+            else:
+                break
+        return container
+
+    def _create(self, name: str, image: str, key: str) -> Container:
+        api = self.client.api
+        network = names.object_name(self.id)
+        # The name by which peers know it leads to it.
+        endpoint = api.create_endpoint_config(aliases=[name.lower()])
+        config = api.create_host_config(port_bindings={22: ("127.0.0.1", _free_port())}, network_mode=network, **_LIKE_A_SERVER)
+        labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(image, key)}
+        endpoints: Any = {network: endpoint}
+        made = api.create_container(
+            image,
+            name=names.object_name(self.id, name),
+            hostname=names.host_name(name),
+            labels=labels,
+            environment={"TWIN_KEY": key},
+            ports=[22],
+            host_config=dict(config) | _ALL_OF_PROC,
+            networking_config=dict(api.create_networking_config(endpoints)),
+        )
+        return self.client.containers.get(made["Id"])
+
+    def _wait_for_ssh(self, host: TwinHost, container: Container) -> None:
+        """Until the banner: connect() alone says nothing, Docker's proxy accepts before sshd listens."""
+        end = time.monotonic() + _PATIENCE
+        while not _has_banner(host.port):
+            if time.monotonic() > end:
+                log = printable(_log(container), 400)
+                raise HostError(host.name, f"its twin's sshd does not answer; the end of its log: {log}")
+            time.sleep(0.05)
+
+
+def _log(container: Container) -> str:
+    return bytes(container.logs(tail=5)).decode("utf-8", "replace")
+
+
+def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
+    """All twins of this machine: path of the inventory -> hosts."""
+    found: dict[str, list[TwinHost]] = {}
+    for container in client.containers.list(all=True, filters={"label": names.LABEL}):
+        found.setdefault(container.labels.get(names.INVENTORY_LABEL, "?"), []).append(_seen(container))
+    return found
+
+
+def _spec(image: str, key: str) -> str:
+    return sha256(canonical([image, key, _LIKE_A_SERVER]))[:12]
+
+
+def _seen(container: Container) -> TwinHost:
+    network = container.attrs["NetworkSettings"]
+    published = (network.get("Ports") or {}).get("22/tcp") or [{}]
+    addresses = [one.get("IPAddress", "") for one in network["Networks"].values()]
+    return TwinHost(
+        container.labels.get(names.HOST_LABEL, ""),
+        str(container.name),
+        str(container.attrs["Config"]["Image"]),
+        container.status,
+        int(published[0].get("HostPort", 0)),
+        next(filter(None, addresses), ""),
+    )
+
+
+def _free_port() -> int:
+    """A port below the range from which the kernel gives ports to clients: a reboot of the host finds it free again.
+
+    (One that Docker chooses is another one after each reboot.)
+    """
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+
+
+def _has_banner(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except NotFound:
+        return
+    except APIError as error:
+        if "is already in progress" not in str(error):
+            raise
+
+
+def _said(error: APIError) -> str:
+    return printable(str(error.explanation or error), 300)
