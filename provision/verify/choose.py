@@ -1,6 +1,6 @@
 """Which checks a host has: those that follow from what is declared for it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,10 +26,10 @@ from provision.roles import load_role
 from provision.values import Secret
 from provision.verify.check import Check
 from provision.verify.checks import open_webui
-from provision.verify.checks.docker import Containers, DockerDaemon, Volumes
+from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
 from provision.verify.checks.generation import Generation
 from provision.verify.checks.ollama import Derived, Models, NoCloud, OneOllama, Version
-from provision.verify.checks.secrets import Secrets
+from provision.verify.checks.secrets import ContainerSecrets, Secrets
 from provision.verify.checks.services import ServiceRuns, declared_variables
 from provision.verify.checks.system import Files, Packages, Users
 from provision.view import HostView
@@ -71,13 +71,15 @@ def _system(resources: Sequence[Resource]) -> Iterator[Check]:
         yield ServiceRuns(unit, tuple(one for one in services if one.unit == unit), variables)
 
 
-def _secrets(host: Host, resources: Iterable[Resource]) -> Iterator[Check]:
+def _secrets(host: Host, resources: Sequence[Resource]) -> Iterator[Check]:
     paths = tuple(
         one.path for one in resources if isinstance(one, SecretKey) or (isinstance(one, File) and one.sensitive)
     )
     values = tuple(dict.fromkeys(secret.reveal() for secret in secrets_in(host.settings)))
     if paths or values:
         yield Secrets(paths, values)
+    if values and any(isinstance(one, DockerConfig | Container) for one in resources):
+        yield ContainerSecrets(values)
 
 
 def secrets_in(value: object) -> Iterator[Secret]:
@@ -122,7 +124,8 @@ def _docker(resources: Sequence[Resource]) -> Iterator[Check]:
     if keys:
         yield DockerDaemon(keys)
     if containers:
-        yield Containers(containers, {key: keys[key] for key in ("log-driver", "log-opts") if key in keys})
+        yield Containers(tuple(one.name for one in containers))
+        yield ContainerSettings(containers, {key: keys[key] for key in ("log-driver", "log-opts") if key in keys})
     if volumes:
         yield Volumes(volumes)
 

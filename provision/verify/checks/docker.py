@@ -15,6 +15,7 @@ from provision.values import Secret, printable, quote
 from provision.verify.check import Check, Verdict
 
 ENGINE = "docker daemon"
+CONTAINERS = "containers"
 _TOLD = {
     "log-driver": ("LoggingDriver",),
     "live-restore": ("LiveRestoreEnabled",),
@@ -95,7 +96,26 @@ def _normal(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Containers(Check):
-    """The declared containers run, healthy where they can tell, and are the ones that were declared.
+    """The declared containers run, healthy where they can tell."""
+
+    names: tuple[str, ...]
+    name = CONTAINERS
+    needs = (ENGINE,)
+
+    def question(self) -> str:
+        """`docker inspect`."""
+        return docker_cli.TOOLS + docker_cli.inspect("container", *self.names) + ":\n"
+
+    def judge(self, answer: Section) -> Verdict:
+        """Each of them."""
+        there = _there(_answered(answer))
+        complaints = [text for name in self.names if (text := _state(name, there.get(name)))]
+        return Verdict.of(complaints, ", ".join(there))
+
+
+@dataclass(frozen=True)
+class ContainerSettings(Check):
+    """The declared containers are the ones that were declared: image, mounts, ports, policies, labels, environment.
 
     Args:
         containers: all of the host.
@@ -104,8 +124,8 @@ class Containers(Check):
 
     containers: tuple[Container, ...]
     logs: Mapping[str, Any] = field(default_factory=dict)
-    name = "containers"
-    needs = (ENGINE,)
+    name = "container settings"
+    needs = (CONTAINERS,)
 
     def question(self) -> str:
         """`docker inspect` of the containers and of their images."""
@@ -117,30 +137,43 @@ class Containers(Check):
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""
-        found = docker_cli.found(answer)
-        if found.complaint or answer.rc:
-            raise ValueError(found.complaint or f"exit status {answer.rc}")
-        there = {str(item["Name"]).lstrip("/"): item for item in found.of("container")}
-        complaints: list[str] = []
-        for one in self.containers:
-            item = there.get(one.name)
-            texts = (
-                [f"{one.name} is missing"] if item is None else complaints_of(one, item, found.of("image"), self.logs)
-            )
-            complaints += texts
-        return Verdict.of(complaints, ", ".join(there))
+        found = _answered(answer)
+        there = _there(found)
+        complaints = [
+            text
+            for one in self.containers
+            for text in complaints_of(one, there.get(one.name), found.of("image"), self.logs)
+        ]
+        return Verdict.of(complaints, f"{len(self.containers)} as declared")
+
+
+def _answered(answer: Section) -> docker_cli.Found:
+    found = docker_cli.found(answer)
+    if found.complaint or answer.rc:
+        raise ValueError(found.complaint or f"exit status {answer.rc}")
+    return found
+
+
+def _there(found: docker_cli.Found) -> dict[str, dict[str, Any]]:
+    return {str(item["Name"]).lstrip("/"): item for item in found.of("container")}
+
+
+def _state(name: str, item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return f"{name} is missing"
+    state = item["State"]
+    if state["Status"] != "running":
+        return f"{name} is {state['Status']}"
+    health = str((state.get("Health") or {}).get("Status") or "healthy")
+    return "" if health == "healthy" else f"{name} is {health}"
 
 
 def complaints_of(
-    one: Container, item: dict[str, Any], images: tuple[dict[str, Any], ...], logs: Mapping[str, Any]
+    one: Container, item: dict[str, Any] | None, images: tuple[dict[str, Any], ...], logs: Mapping[str, Any]
 ) -> list[str]:
     """What is wrong with one container, by what `docker inspect` says of it and of images."""
-    state = item["State"]
-    health = str((state.get("Health") or {}).get("Status") or "healthy")
-    if state["Status"] != "running":
-        return [f"{one.name} is {state['Status']}"]
-    if health != "healthy":
-        return [f"{one.name} is {health}"]
+    if item is None:
+        return [f"{one.name} is missing"]
     texts = [*_policies(one, item["HostConfig"]), *_mounts(one, item.get("Mounts") or [])]
     texts += [*_labels(one, docker_cli.labels(item)), *_image(one, item, images)]
     texts += [*_environment(one, item, images), *_logs(item["HostConfig"].get("LogConfig") or {}, logs)]

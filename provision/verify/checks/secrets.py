@@ -1,12 +1,13 @@
 """No secret stands where others can read it: modes, units, arguments, Docker, files that everybody reads."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provision.resources.base import Section
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
+from provision.verify.checks.docker import ENGINE
 
 SHORTEST = 8
 """Secrets with fewer characters are not searched for: they are found everywhere by chance."""
@@ -28,8 +29,7 @@ class Secrets(Check):
     @property
     def secrets(self) -> Mapping[str, str]:
         """The values, one line each."""
-        forms = {form for value in self.values for form in _forms(value)}
-        return {"PROVISION_SECRETS": "\n".join(sorted(forms))}
+        return patterns(self.values)
 
     def question(self) -> str:
         """Modes of the files; where a value was found."""
@@ -51,6 +51,11 @@ class Secrets(Check):
                     f"{path} is not there" if mode == "-" else f"{path} has mode {mode.zfill(4)}, not 0600"
                 )
         return Verdict.of(complaints, f"{len(self.paths)} files, {len(self.values)} values")
+
+
+def patterns(values: Iterable[str]) -> dict[str, str]:
+    """The variable with what is searched for, one pattern a line."""
+    return {"PROVISION_SECRETS": "\n".join(sorted({form for value in values for form in _forms(value)}))}
 
 
 def _forms(value: str) -> tuple[str, ...]:
@@ -75,13 +80,49 @@ if [ -n "$PROVISION_SECRETS" ]; then
             echo "found the arguments of process ${{d#/proc/}} ($(cat "$d/comm" 2>/dev/null))"
         fi
     done
-    if command -v docker >/dev/null 2>&1; then
-        for c in $(docker ps -aq 2>/dev/null); do
-            if docker inspect "$c" | grep -qF -f "$p"; then
-                echo "found docker inspect $(docker inspect -f '{{{{.Name}}}}' "$c")"
-            fi
-        done
-    fi
+    rm -f "$p"
+fi
+echo end
+"""
+
+
+@dataclass(frozen=True)
+class ContainerSecrets(Check):
+    """No secret stands in `docker inspect`, which everybody in the group `docker` can read.
+
+    Args:
+        values: this host's own secrets.
+    """
+
+    values: tuple[str, ...] = field(repr=False)
+    name = "container secrets"
+    needs = (ENGINE,)
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The values, one line each."""
+        return patterns(self.values)
+
+    def question(self) -> str:
+        """Names of containers in which a value was found, ours or not."""
+        return _CONTAINERS
+
+    def judge(self, answer: Section) -> Verdict:
+        """None, and the end must be reached."""
+        if answer.lines[-1:] != ["end"]:
+            raise ValueError("the search did not come to its end")
+        return Verdict.of([f"a secret stands in docker inspect {printable(line, 200)}" for line in answer.lines[:-1]])
+
+
+_CONTAINERS = """\
+if [ -n "$PROVISION_SECRETS" ]; then
+    p=$PROVISION_TMP/container-secrets
+    (umask 077; printf '%s\\n' "$PROVISION_SECRETS" >"$p") || exit 1
+    all=$(docker ps -aq) || exit 1
+    for c in $all; do
+        said=$(docker inspect "$c" 2>/dev/null) || continue
+        if printf '%s\\n' "$said" | grep -qF -f "$p"; then docker inspect -f '{{.Name}}' "$c"; fi
+    done
     rm -f "$p"
 fi
 echo end

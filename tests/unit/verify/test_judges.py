@@ -106,7 +106,11 @@ FAILS = [
     (SERVICES, "", "cannot be asked"),
     (SECRETS, "mode 644 /etc/key\nend\n", "/etc/key has mode 0644, not 0600"),
     (SECRETS, "mode - /etc/key\nend\n", "/etc/key is not there"),
-    (SECRETS, "mode 600 /etc/key\nfound docker inspect /chat\nend\n", "a secret stands in docker inspect /chat"),
+    (
+        SECRETS,
+        "mode 600 /etc/key\nfound /etc/key.bak, which everybody can read\nend\n",
+        "a secret stands in /etc/key.bak, which everybody can read",
+    ),
     (SECRETS, "mode 600 /etc/key\n", "cannot be asked"),
     (SERVER_OF_OURS, 'exe=/tmp/ollama\n{"version":"0.9.3"}', "its process runs /tmp/ollama, not /opt/ollama/0.9.3"),
     (SERVER_OF_OURS, 'exe=\n{"version":"0.9.3"}', "its process runs nothing"),

@@ -10,7 +10,8 @@ from provision.resources.container import Container, Mount, Port
 from provision.resources.image import Image
 from provision.resources.volume import Volume
 from provision.verify.check import Check, judged
-from provision.verify.checks.docker import Containers, DockerDaemon, Volumes
+from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
+from provision.verify.checks.secrets import ContainerSecrets
 
 LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}}
 DOCKER = DockerDaemon({**LOGS, "live-restore": True, "registry-mirrors": ["https://m.lan"], "runtimes": {"nvidia": {}}})
@@ -23,9 +24,11 @@ ONE = Container(
     labels={"provision.files": "abc"},
 )
 BARE = Container("chat", "image:1", env={"PORT": "8080"})
-CONTAINERS = Containers((ONE,), LOGS)
+RUNNING = Containers(("chat",))
+CONTAINERS = ContainerSettings((ONE,), LOGS)
 IMAGE = {"Id": "sha256:aa", "RepoTags": ["image:1"], "Config": {"Env": ["PATH=/bin"]}}
-PINNED = Containers((Container("chat", Image("image:1", digest="sha256:ff")),))
+PINNED = ContainerSettings((Container("chat", Image("image:1", digest="sha256:ff")),))
+SECRETS = ContainerSecrets(("correct-horse",))
 VOLUMES = Volumes((Volume("chat"),))
 
 
@@ -79,8 +82,10 @@ PASSES = [
     (DOCKER, daemon()),
     (DOCKER, daemon(file={**DOCKER.wanted, "debug": True})),
     (CONTAINERS, container()),
-    (CONTAINERS, container(State={"Status": "running"})),
-    (Containers((BARE,)), container(BARE, Mounts=[])),
+    (RUNNING, container()),
+    (RUNNING, container(State={"Status": "running"})),
+    (SECRETS, "end\n"),
+    (ContainerSettings((BARE,)), container(BARE, Mounts=[])),
     (VOLUMES, "there chat\nend\n"),
 ]
 
@@ -100,8 +105,12 @@ FAILS = [
     (DOCKER, "1 1\n", "cannot be asked"),
     (CONTAINERS, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
     (CONTAINERS, "Cannot connect to the Docker daemon\n", "cannot be asked: Cannot connect"),
-    (CONTAINERS, container(State={"Status": "exited"}), "chat is exited"),
-    (CONTAINERS, container(State={"Status": "running", "Health": {"Status": "unhealthy"}}), "chat is unhealthy"),
+    (RUNNING, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
+    (RUNNING, "Cannot connect to the Docker daemon\n", "cannot be asked: Cannot connect"),
+    (SECRETS, "/chat\nend\n", "a secret stands in docker inspect /chat"),
+    (SECRETS, "", "cannot be asked"),
+    (RUNNING, container(State={"Status": "exited"}), "chat is exited"),
+    (RUNNING, container(State={"Status": "running", "Health": {"Status": "unhealthy"}}), "chat is unhealthy"),
     (CONTAINERS, container(HostConfig__RestartPolicy={"Name": "no"}), "restart policy no, not unless-stopped"),
     (CONTAINERS, container(HostConfig__NetworkMode="host"), "is in the network host, not bridge"),
     (CONTAINERS, container(HostConfig__PortBindings={}), "does not publish 8080/tcp at 0.0.0.0:80"),
