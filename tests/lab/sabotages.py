@@ -21,10 +21,12 @@ _RESTART = (
     "systemctl daemon-reload; systemctl restart ollama; until curl -sf 127.0.0.1:11434 >/dev/null; do sleep 0.1; done"
 )
 _STORE = "/usr/share/ollama/.ollama/models"
+_BIG = f"{_STORE}/manifests/registry.ollama.ai/library/big"
 _TINY = f"{_STORE}/manifests/registry.ollama.ai/library/tiny/latest"
 _WEIGHTS = (
     f"{_STORE}/blobs/$(grep -o 'image.model\",\"digest\":\"sha256:[0-9a-f]*' {_TINY} | grep -o 'sha256:.*' | tr : -)"
 )
+_UNLOAD = """curl -s 127.0.0.1:11434/api/generate -d '{"model": "tiny", "keep_alive": 0}'"""
 # Runs in the container, with a statement as its argument.
 _SQL = (
     "docker exec open-webui python3 -c 'import sqlite3, sys\n"
@@ -87,8 +89,9 @@ SABOTAGES = (
     Sabotage("another drop-in overrides a declared variable", "gpu01",
              f"printf '[Service]\\nEnvironment=OLLAMA_NO_CLOUD=0\\n' >{_OTHER}; {_RESTART}", "service ollama",
              "runs with another OLLAMA_NO_CLOUD than declared", (), SERVER, repair=f"rm {_OTHER}; {_RESTART}"),
-    Sabotage("Ollama listens on all interfaces", "gpu01", f"sed -i s/127.0.0.1:11434/0.0.0.0:11434/ {_DROP_IN}; {_RESTART}",
-             "reachable ports", "although ollama.listen is loopback", ("drift", "files", "service ollama"), SERVER,
+    Sabotage("Ollama listens on all interfaces", "gpu01",
+             f"sed -i s/127.0.0.1:11434/0.0.0.0:11434/ {_DROP_IN}; {_RESTART}", "reachable ports",
+             "although ollama.listen is loopback", ("drift", "files", "service ollama"), SERVER,
              "service ollama"),
     Sabotage("a managed file's mode is changed", "gpu01", f"chmod 0666 {_DROP_IN}", "files",
              f"{_DROP_IN} has mode 0666, not 0644"),
@@ -107,8 +110,8 @@ SABOTAGES = (
              blocked=("derived models", *MODEL)),
     Sabotage("a model's blob is deleted", "gpu01", f"rm {_WEIGHTS}", "models", "(model) is not there",
              blocked=("derived models", *MODEL)),
-    Sabotage("a model's blob is cut short", "gpu01", f"curl -s 127.0.0.1:11434/api/generate -d '{{\"model\": \"tiny\", "
-             f"\"keep_alive\": 0}}'; sleep 1; truncate -s 1000 {_WEIGHTS}", "models", "(model) has 1000 bytes, not ",
+    Sabotage("a model's blob is cut short", "gpu01", f"{_UNLOAD}; sleep 1; truncate -s 1000 {_WEIGHTS}", "models",
+             "(model) has 1000 bytes, not ",
              blocked=("derived models", *MODEL)),
     Sabotage("a derived model has other parameters", "gpu01",
              "printf 'FROM tiny\\nSYSTEM You help.\\nPARAMETER num_ctx 1024\\nPARAMETER num_predict 5\\n' >/tmp/M;"
@@ -117,17 +120,16 @@ SABOTAGES = (
              "printf 'FROM assistant\\nSYSTEM You rule.\\n' >/tmp/M; ollama create assistant -f /tmp/M",
              "derived models", "assistant: it has another SYSTEM than declared"),
     Sabotage("a model that runs in the cloud is added", "gpu01",
-             f"d={_STORE}/manifests/registry.ollama.ai/library/big; mkdir $d; cp {_TINY} $d/120b-cloud; chmod -R a+rX $d",
-             "no cloud", "big:120b-cloud runs at ollama.com", (),
-             repair=f"rm -r {_STORE}/manifests/registry.ollama.ai/library/big"),
-    Sabotage("the server has lost its libraries", "gpu01",
-             f"cd /opt/ollama/0.9.3/lib; mv ollama away; {_RESTART.replace('daemon-reload', 'daemon-reload || :')}",
-             "service ollama", "ollama.service is activating", ("drift",), SERVER,
-             repair="cd /opt/ollama/0.9.3/lib; mv away ollama; systemctl restart ollama"),
+             f"mkdir {_BIG}; cp {_TINY} {_BIG}/120b-cloud; chown -R ollama: {_BIG}", "no cloud",
+             "big:120b-cloud runs at ollama.com", (), repair=f"rm -r {_BIG}"),
+    Sabotage("the server's program cannot be executed any more", "gpu01",
+             f"{_UNLOAD}; chmod -x /opt/ollama/0.9.3/bin/ollama", "generation tiny", "not streamed: error",
+             ("drift", "one ollama", "generation assistant")),
     Sabotage("a secret's file can be read by all", "gpu01", "chmod 0644 /etc/office.key", "secrets",
              "/etc/office.key has mode 0644, not 0600", ("drift", "files")),
-    Sabotage("a secret is copied into a file that all can read", "gpu01", "umask 022; cat /etc/office.key >/etc/key.bak",
-             "secrets", "a secret stands in /etc/key.bak, which everybody can read", (), repair="rm /etc/key.bak"),
+    Sabotage("a secret is copied into a file that all can read", "gpu01",
+             "umask 022; cat /etc/office.key >/etc/key.bak", "secrets",
+             "a secret stands in /etc/key.bak, which everybody can read", (), repair="rm /etc/key.bak"),
     Sabotage("a secret is written into a unit file", "gpu01", f"echo Environment=KEY={SECRET} >>{_DROP_IN}", "secrets",
              f"a secret stands in the unit file {_DROP_IN}", ("drift", "files")),
     Sabotage("a secret is an argument of a process", "gpu01",
