@@ -40,7 +40,7 @@ docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' open-webui |
     sed 's/^WEBUI_ADMIN_NAME=.*/WEBUI_ADMIN_NAME=Mallory/; /^$/d' >/tmp/env
 image=$(docker inspect -f '{{.Config.Image}}' open-webui)
 docker rm -f open-webui
-docker run -d --name open-webui --network host --restart unless-stopped "$@" --env-file /tmp/env \
+docker run -d --no-healthcheck --name open-webui --network host --restart unless-stopped "$@" --env-file /tmp/env \
     -v open-webui:/app/backend/data -v /etc/provision/open-webui:/run/provision:ro "$image" bash /run/provision/start.sh
 until curl -sf 127.0.0.1:8080/health; do sleep 0.5; done
 """
@@ -161,8 +161,8 @@ SABOTAGES = (
              f"docker create --name spy -e KEY={SECRET} \"$(docker inspect -f '{{{{.Image}}}}' open-webui)\" true",
              "container secrets", "a secret stands in docker inspect /spy", (), repair="docker rm spy"),
     Sabotage("log rotation is taken out of daemon.json", "chat01",
-             f"sed -i '/log-opts/,/}}/d' {_DAEMON}; systemctl restart docker", "docker daemon",
-             "daemon.json has log-opts null", blocked=ENGINE),
+             f"echo '{{\"live-restore\": true, \"log-driver\": \"json-file\"}}' >{_DAEMON}; systemctl restart docker",
+             "docker daemon", "daemon.json has log-opts null", blocked=ENGINE),
     Sabotage("the Docker engine is stopped", "chat01", "systemctl stop docker.socket docker", "service docker",
              "docker.service is inactive", blocked=("docker daemon", *ENGINE)),
 )  # fmt: skip
