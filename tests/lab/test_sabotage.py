@@ -4,11 +4,14 @@ The named check fails with its cause, what depends on it is blocked, nothing els
 """
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
+from provision.resources.open_webui.inside.visit import DOMAIN
+from provision.verify.checks import open_webui
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
@@ -55,9 +58,9 @@ def gpu01(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def chat01(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converged]:
+def chat01(hosts: Callable[..., LabHost], lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Converged:
     """Ollama, two models, Docker and Open WebUI, whose models are for a group; one backend has a name."""
-    host = LabHost.start(volume=seeded_volume(lab))
+    host = hosts(volume=seeded_volume(lab))
     host.check("echo 127.0.0.1 ollama.office.internal >>/etc/hosts")
     made = office(lab, tmp_path_factory, host, "chat01", ["docker", "ollama", "models", "open_webui"])
     made.variables["open_webui"] = {
@@ -66,8 +69,7 @@ def chat01(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conve
         "backends": {"hosts": ["chat01"], "urls": [BACKEND]},
     }
     made.check("apply", timeout=900)
-    yield Converged(host, made)
-    host.remove()
+    return Converged(host, made)
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda one: f"{one.host} {one.what}")
@@ -90,3 +92,21 @@ def test_sabotage_is_found_by_its_check_and_repaired(request: pytest.FixtureRequ
 
 def test_there_are_many_and_each_has_a_name() -> None:
     assert len({one.what for one in SABOTAGES}) == len(SABOTAGES) >= 25
+
+
+def test_the_temporary_user_goes_and_so_does_one_that_a_killed_run_left(chat01: Converged) -> None:
+    asked = {"url": "http://127.0.0.1:8080", "email": "it@office.lan", "secrets": "/run/provision"}
+    left = {"name": "verify", "email": f"1700000000-ab@{DOMAIN}", "password": "Aa1-left-behind", "role": "user"}
+    program = open_webui.program().partition("\n\nif __name__ ==")[0]
+    program += f"\nquestion = {asked!r}\ncall(question, '/api/v1/auths/add', {left!r}, sign_in(question))\n"
+    chat01.host.check(f"docker exec open-webui python3 -c {shlex.quote(program)}")
+    assert users(chat01) == ["it@office.lan", left["email"]]
+    assert chat01.verify() == {}
+    assert users(chat01) == ["it@office.lan"]
+
+
+def users(chat01: Converged) -> list[str]:
+    """Addresses of all accounts."""
+    query = "import sqlite3; d = sqlite3.connect('/app/backend/data/webui.db');"
+    query += " print(*(row[0] for row in d.execute('select email from \"user\" order by created_at')))"
+    return chat01.host.check(f"docker exec open-webui python3 -c {shlex.quote(query)}").split()
