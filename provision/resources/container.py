@@ -196,11 +196,23 @@ class Container:
             return Change(
                 self.id, "replace", f"{self.image_name} is another image now", {"image": there.get("Image")}, after
             )
+        if by_hand := self._changed_by_hand(there):
+            why = f"{', '.join(by_hand)} changed by hand"
+            return Change(self.id, "replace", why, after={"env": by_hand})
         if earlier is not None:
             return Change(
                 self.id, "replace", f"after {earlier.action} of {earlier.resource}", before, after, uncertain=True
             )
         return self._by_state(there, tuple(item["text"] for item in observed.of("log")))
+
+    def _changed_by_hand(self, there: dict[str, Any]) -> list[str]:
+        """Names of variables that differ although the label is ours: programs that re-create containers copy labels."""
+        found = (there.get("Config") or {}).get("Env")
+        if found is None:
+            return []
+        env = dict(str(text).partition("=")[::2] for text in found)
+        wanted = {key: value.reveal() if isinstance(value, Secret) else value for key, value in self.env.items()}
+        return [key for key in sorted(wanted) if env.get(key) != wanted[key]]
 
     def _by_state(self, there: dict[str, Any], log: tuple[str, ...]) -> Change | None:
         state = there.get("State") or {}
@@ -210,7 +222,7 @@ class Container:
             return Change(self.id, "wait", "not healthy yet", before, {"health": "healthy"})
         if status == "running":
             if health != "unhealthy":
-                return None
+                return self._by_policy(there)
             return Change(self.id, "restart", "unhealthy", before, {"health": "healthy"})
         last = f": {log[-1]}" if log else ""
         action = "restart" if status in ("restarting", "paused", "dead") else "start"
@@ -218,12 +230,22 @@ class Container:
             self.id, action, f"{status}, exit status {state.get('ExitCode')}{last}", before, {"status": "running"}
         )
 
+    def _by_policy(self, there: dict[str, Any]) -> Change | None:
+        """`update`: a restart policy can be changed while it runs, by `docker update` as by us."""
+        found = ((there.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+        if found is None or (found or "no") == self.restart:
+            return None
+        why = f"restart policy {found or 'no'} -> {self.restart}"
+        return Change(self.id, "update", why, {"restart": found}, {"restart": self.restart})
+
     def steps(self, change: Change) -> Iterator[Step]:
         """One step by the SDK: make it, or put it in the place of the old one, which comes back if that fails."""
 
         def act(client: "docker.DockerClient") -> None:
             if change.action in ("create", "replace"):
                 container_swap.swap(client, self.name, self._options(), self.wait, self.stop_timeout)
+            elif change.action == "update":
+                container_swap.set_restart(client.containers.get(self.name), self.restart)
             else:
                 container_swap.nudge(client, self.name, change.action, self.wait, self.stop_timeout)
 

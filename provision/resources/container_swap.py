@@ -162,7 +162,7 @@ def _recover(client: "docker.DockerClient", name: str, spec: str, wait: float) -
 
 def _park(old: "Container", stop: int) -> None:
     # Else `always` would start it beside its successor when the engine restarts.
-    _restart(old, "no")
+    set_restart(old, "no")
     if old.status == "paused":
         old.unpause()
     old.stop(timeout=stop)
@@ -178,11 +178,12 @@ def _put_back(client: "docker.DockerClient", name: str, old: "Container | None")
     old.reload()
     if old.name != name:
         old.rename(name)
-    _restart(old, _policy(old))
+    set_restart(old, _policy(old))
     old.start()
 
 
-def _restart(container: "Container", policy: str) -> None:
+def set_restart(container: "Container", policy: str) -> None:
+    """Give it a restart policy; it runs on."""
     # The SDK's type stubs know two of the engine's four policies.
     value: Any = {"Name": policy}
     container.update(restart_policy=value)

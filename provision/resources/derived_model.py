@@ -17,7 +17,7 @@ from provision.models.names import ModelName
 from provision.resources import model_store
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.resources.model_store import DEFAULT_SERVER, Manifest, Server, Store
-from provision.resources.ollama_model import blob_size, send_blob, unload
+from provision.resources.ollama_model import blob_size, drop, send_blob, unload
 from provision.resources.stream import Stream
 from provision.values import quote, sha256
 
@@ -96,6 +96,9 @@ class DerivedModel:
         if self.base is not None and (earlier := pending.any(self.base)):
             why = f"after {earlier.action} of its base {self.source}"
             return Change(self.id, "create", why, after=wanted, uncertain=True, private=present)
+        if own.broken:
+            why = f"its layer {own.broken[0].removeprefix('sha256:')[:12]} is missing or broken"
+            return Change(self.id, "create", why, after={**wanted, "layers": list(own.broken)}, private=present)
         if reasons := self.differences(own, observed.manifests.get("base")):
             before = _described(own)
             changed = {key: before.get(key) for key in reasons if key in before}
@@ -143,6 +146,8 @@ class DerivedModel:
         yield Run(unload(self.local, self.server))
         if change.action == "unload":
             return
+        if broken := change.after.get("layers"):
+            yield Run(drop(broken, self.server))
         for digest, file in self._uploads.items():
             if digest not in (change.private or ()):
                 yield from send_blob(file, digest, self.server)

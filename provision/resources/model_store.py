@@ -41,12 +41,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A model's manifest, and its small layers read: parameters, messages, configuration."""
+    """A model's manifest, and its small layers read: parameters, messages, configuration.
+
+    `broken` are digests of layers whose files are missing or have another size: the server lists a model all the same,
+    and trusts a file by its name.
+    """
 
     layers: tuple[Layer, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[tuple[str, str], ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
     def digests(self, kind: str) -> tuple[str, ...]:
         """Digests of the layers of a kind, in order."""
@@ -125,6 +130,10 @@ manifest() {{
     m=$store/manifests/$2
     if [ ! -f "$m" ]; then return; fi
     put "$1.manifest" <"$m"
+    if [ -d "$store/blobs" ]; then
+        layers=$(tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : -)
+        (cd "$store/blobs" && stat -L -c '%n %s' -- $layers 2>/dev/null) | put "$1.sizes"
+    fi
     for kind in ollama.image.params ollama.image.messages docker.container.image.v1+json; do
         d=$(digest "$m" "$kind")
         b=$store/blobs/sha256-${{d#sha256:}}
@@ -248,7 +257,18 @@ def _manifest(text: Mapping[str, str], label: str) -> Manifest:
         _object(text.get(f"{label}.ollama.image.params") or "{}"),
         tuple((str(item.get("role")), str(item.get("content"))) for item in messages if isinstance(item, dict)),
         _object(text.get(f"{label}.docker.container.image.v1+json") or "{}"),
+        _broken(text[f"{label}.manifest"], text.get(f"{label}.sizes")),
     )
+
+
+def _broken(manifest: str, sizes: str | None) -> tuple[str, ...]:
+    """Digests of the layers, the configuration among them, that are not on disk as the manifest says."""
+    if sizes is None:
+        return ()
+    there = dict(line.rsplit(" ", 1) for line in sizes.splitlines() if " " in line)
+    config = _object(manifest).get("config")
+    layers = [*_layers(manifest).layers, *_layers(json.dumps({"layers": [config] if config else []})).layers]
+    return tuple(one.digest for one in layers if there.get(one.digest.replace(":", "-")) != str(one.size))
 
 
 def _free(df: str) -> int | None:

@@ -1,7 +1,7 @@
 """A model in an Ollama server: pulled from a registry, or made from a GGUF file of the control machine."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,12 @@ class OllamaModel:
             why += f"; {human_bytes(size)} to {action}, {human_bytes(observed.free)} free in {self.server.models_dir}"
             if size * SPARE > observed.free:
                 why += ": not enough"
-        private = {"size": size or 0, "present": self._blob_present(observed), "keep": self._source_listed(observed)}
+        private: dict[str, Any] = {
+            "size": size or 0,
+            "present": self._blob_present(observed),
+            "keep": self._source_listed(observed),
+        }
+        private["broken"] = observed.manifests["own"].broken if "own" in observed.manifests else ()
         return Change(self.id, action, why, before, wanted, download=size, private=private)
 
     def _wanted(self) -> dict[str, Any]:
@@ -117,6 +122,8 @@ class OllamaModel:
         if tag is None:
             return "not there"
         weights = own.digests("model") if own else ()
+        if own is not None and own.broken:
+            return f"its layer {own.broken[0].removeprefix('sha256:')[:12]} is missing or broken"
         if self.gguf is not None:
             if own is None:
                 return f"no manifest of it in {self.server.models_dir}"
@@ -151,6 +158,8 @@ class OllamaModel:
         if change.before:
             # By name: once it has other weights, the server no longer finds the old ones in memory.
             yield Run(unload(self.local, self.server))
+        if broken := known.get("broken"):
+            yield Run(drop(broken, self.server))
         if self.gguf is not None:
             if not known["present"]:
                 yield from send_blob(self.gguf, self.weights, self.server)
@@ -244,6 +253,12 @@ while [ $n -lt 30 ] && curl -sS --noproxy '*' --max-time 5 {ps} 2>/dev/null | gr
 done
 :
 """
+
+
+def drop(digests: Iterable[str], server: Server) -> str:
+    """Removes layers that are broken: the server takes a file of the right name for the right one."""
+    names = " ".join(quote(f"{server.models_dir}/blobs/{digest.replace(':', '-')}") for digest in digests)
+    return f"rm -f -- {names}\n"
 
 
 def blob_size(label: str, digest: str) -> str:

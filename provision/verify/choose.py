@@ -1,8 +1,9 @@
 """Which checks a host has: those that follow from what is declared for it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -11,19 +12,26 @@ from provision.inventory.fleet import Host
 from provision.resources.base import Resource
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
-from provision.resources.docker_config import DockerConfig
+from provision.resources.docker_config import DockerConfig, merge
 from provision.resources.file import Directory, File
 from provision.resources.model_store import Server
 from provision.resources.ollama_model import OllamaModel
+from provision.resources.open_webui import SecretKey, StoredSettings
 from provision.resources.package import Package
+from provision.resources.release import Release
 from provision.resources.service import Service
+from provision.resources.user import Group, User
+from provision.resources.volume import Volume
 from provision.roles import load_role
 from provision.values import Secret
 from provision.verify.check import Check
 from provision.verify.checks import open_webui
-from provision.verify.checks.docker import Containers, DockerDaemon
-from provision.verify.checks.ollama import Generation, Models, NoCloud, OneOllama, Version
-from provision.verify.checks.system import Files, Packages, Secrets, Services
+from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
+from provision.verify.checks.generation import Generation
+from provision.verify.checks.ollama import Derived, Models, NoCloud, OneOllama, Version
+from provision.verify.checks.secrets import ContainerSecrets, Secrets
+from provision.verify.checks.services import ServiceRuns, declared_variables
+from provision.verify.checks.system import Files, Packages, Users
 from provision.view import HostView
 
 
@@ -42,27 +50,36 @@ def checks_of(host: Host, declared: Declared, view: HostView, inventory: Path) -
         found += _ollama(host.settings["ollama"], declared.resources, view)
     found += _docker(declared.resources)
     if "open_webui" in roles:
-        found += _open_webui(view, load_role("open_webui", inventory))
+        found += _open_webui(declared.resources, view, load_role("open_webui", inventory))
     return found
 
 
-def _system(resources: Iterable[Resource]) -> Iterator[Check]:
+def _system(resources: Sequence[Resource]) -> Iterator[Check]:
     packages = tuple(name for one in resources if isinstance(one, Package) for name in one.names)
     files = tuple(one for one in resources if isinstance(one, File | Directory))
-    services = tuple(one for one in resources if isinstance(one, Service))
+    users = tuple(one for one in resources if isinstance(one, User))
+    groups = tuple(one for one in resources if isinstance(one, Group))
     if packages:
         yield Packages(tuple(dict.fromkeys(packages)))
     if files:
         yield Files(files)
-    if services:
-        yield Services(services)
+    if users or groups:
+        yield Users(users, groups)
+    services = [one for one in resources if isinstance(one, Service)]
+    for unit in dict.fromkeys(one.unit for one in services):
+        variables = declared_variables(unit, (one for one in files if isinstance(one, File)))
+        yield ServiceRuns(unit, tuple(one for one in services if one.unit == unit), variables)
 
 
-def _secrets(host: Host, resources: Iterable[Resource]) -> Iterator[Check]:
-    paths = tuple(one.path for one in resources if isinstance(one, File) and one.sensitive)
+def _secrets(host: Host, resources: Sequence[Resource]) -> Iterator[Check]:
+    paths = tuple(
+        one.path for one in resources if isinstance(one, SecretKey) or (isinstance(one, File) and one.sensitive)
+    )
     values = tuple(dict.fromkeys(secret.reveal() for secret in secrets_in(host.settings)))
     if paths or values:
         yield Secrets(paths, values)
+    if values and any(isinstance(one, DockerConfig | Container) for one in resources):
+        yield ContainerSecrets(values)
 
 
 def secrets_in(value: object) -> Iterator[Secret]:
@@ -80,32 +97,53 @@ def secrets_in(value: object) -> Iterator[Secret]:
             yield from secrets_in(inner)
 
 
-def _ollama(settings: Any, resources: Iterable[Resource], view: HostView) -> Iterator[Check]:
+def _ollama(settings: Any, resources: Sequence[Resource], view: HostView) -> Iterator[Check]:
     server = Server(settings.port, settings.models_dir)
-    models = tuple(one.name for one in resources if isinstance(one, OllamaModel | DerivedModel))
-    yield Version(settings.version, server)
+    models = tuple(one for one in resources if isinstance(one, OllamaModel | DerivedModel))
+    derived = tuple(one for one in models if isinstance(one, DerivedModel))
+    program = next((one.target for one in resources if isinstance(one, Release) and one.name == "ollama"), "")
+    yield Version(settings.version, server, program)
     yield OneOllama()
     if settings.no_cloud:
         yield NoCloud(server)
     if models:
         yield Models(models, server)
-    for name in models:
-        yield Generation(name, server, view.identity.nvidia_usable, settings.min_tokens_per_second)
+    if derived:
+        yield Derived(derived, server)
+    for one in models:
+        yield Generation(one.name, server, view.identity.nvidia_usable, settings.min_tokens_per_second)
 
 
-def _docker(resources: Iterable[Resource]) -> Iterator[Check]:
-    keys = {key: value for one in resources if isinstance(one, DockerConfig) for key, value in one.wanted.items()}
+def _docker(resources: Sequence[Resource]) -> Iterator[Check]:
+    keys: dict[str, Any] = {}
+    for one in resources:
+        if isinstance(one, DockerConfig):
+            keys = merge(keys, one.wanted)
     containers = tuple(one for one in resources if isinstance(one, Container))
+    volumes = tuple(one for one in resources if isinstance(one, Volume))
     if keys:
         yield DockerDaemon(keys)
     if containers:
-        yield Containers(containers)
+        yield Containers(tuple(one.name for one in containers))
+        yield ContainerSettings(containers, {key: keys[key] for key in ("log-driver", "log-opts") if key in keys})
+    if volumes:
+        yield Volumes(volumes)
 
 
-def _open_webui(view: HostView, role: Any) -> Iterator[Check]:
+def _open_webui(resources: Sequence[Resource], view: HostView, role: Any) -> Iterator[Check]:
+    """In this order: those that go on with the admin's token come after the one that fetches it."""
     want = view.settings["open_webui"]
     url = role.outside(want)
     models = tuple(name for name in role.models_of(view, want) if name.partition(":")[0] != want.embedding)
+    settings = next(one for one in resources if isinstance(one, StoredSettings))
+    backends = tuple(dict.fromkeys(role.backend_urls(view, want)))
     yield open_webui.Ready(url)
+    yield open_webui.Backends(settings.instance, backends, any(_is_local(backend) for backend in backends))
     yield open_webui.Closed(url, want.signup)
-    yield open_webui.Chat(url, want.admin.email.lower(), want.admin.password, models)
+    yield open_webui.SignIn(settings.instance)
+    yield open_webui.Settings(settings)
+    yield open_webui.Chat(settings.instance, models)
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "host.docker.internal")

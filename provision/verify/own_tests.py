@@ -66,7 +66,7 @@ class Plugin:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Tests that use a host run once for each."""
         if {"host", "declared", "facts"} & set(metafunc.fixturenames):
-            metafunc.parametrize("_provision_host", list(self.verified), scope="session")
+            metafunc.parametrize("_provision_host", list(self.verified), indirect=True, scope="session")
 
     @pytest.fixture(scope="session")
     def _provision_host(self, request: pytest.FixtureRequest) -> Verified:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 import provision.resources
 from provision.roles import load_role
-from tests.docs import commands
+from tests.docs import commands, sabotages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,7 +27,12 @@ NOTE = "<!-- Made by `make docs`; a test compares it with the code. -->"
 
 def pages() -> dict[str, str]:
     """File name below docs/ -> text."""
-    return {"roles.md": roles_page(), "resources.md": resources_page(), "cli.md": commands.page()}
+    return {
+        "roles.md": roles_page(),
+        "resources.md": resources_page(),
+        "cli.md": commands.page(),
+        "verify.md": sabotages.page((DOCS / "verify.md").read_text()),
+    }
 
 
 def roles_page() -> str:

@@ -1,18 +1,20 @@
-"""`provision verify` on a real server: green when it is as declared, and each check fails when it should."""
+"""`provision verify` on a real server that is as declared: green, with the fleet's own tests, as JUnit.
+
+That its checks can fail is shown by test_sabotage.py.
+"""
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
+from tests.lab.sabotages import SERVER
 
-SECRET = "correct-horse-battery"
-DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
-RESTART = "systemctl daemon-reload; systemctl restart ollama; sleep 1"
+CHECKS = {"drift", "packages", "files", "users", "service ollama", "secrets", "one ollama", *SERVER}
 OWN_TESTS = """\
 def test_ollama_runs_as_its_user(host, declared, facts):
     assert host.user("ollama").exists
@@ -26,64 +28,9 @@ def test_fleet_has_one_host(fleet):
 """
 
 
-@dataclass(frozen=True)
-class Sabotage:
-    """What is done to a host, the check that must fail, part of its message, and the checks that it blocks."""
-
-    script: str
-    check: str
-    cause: str
-    blocked: tuple[str, ...] = ()
-
-
-GENERATIONS = ("generation tiny", "generation assistant")
-SERVER = ("ollama version", "no cloud", "models", *GENERATIONS)
-
-SABOTAGES = {
-    "service stopped": Sabotage("systemctl stop ollama", "services", "ollama.service is inactive", SERVER),
-    "not at boot": Sabotage("systemctl disable ollama", "services", "ollama.service is disabled at boot", SERVER),
-    "drop-in changed without restart": Sabotage(
-        f"echo 'Environment=OLLAMA_KEEP_ALIVE=1m' >>{DROP_IN}; systemctl daemon-reload",
-        "services",
-        "runs with another OLLAMA_KEEP_ALIVE than its unit says",
-        SERVER,
-    ),
-    "older settings": Sabotage(
-        f"sed -i 's/\\(PROVISION_SPEC=\\)[0-9a-f]*/\\1abc/' {DROP_IN}; {RESTART}",
-        "services",
-        "older settings than declared",
-        SERVER,
-    ),
-    "managed file's mode": Sabotage(f"chmod 0666 {DROP_IN}", "files", f"{DROP_IN} has mode 0666, not 0644"),
-    "second ollama": Sabotage("cp /bin/true /usr/bin/ollama", "one ollama", "2 in PATH: "),
-    "another server": Sabotage(
-        "ln -sfn /opt/other/bin/ollama /usr/local/bin/ollama; systemctl restart ollama; sleep 1",
-        "ollama version",
-        "0.9.4 answers on port 11434, 0.9.3 is declared",
-        ("no cloud", "models", *GENERATIONS),
-    ),
-    "model deleted": Sabotage("ollama rm assistant", "models", "missing: assistant", GENERATIONS),
-    "open to the network": Sabotage(
-        f"sed -i 's/127.0.0.1:11434/0.0.0.0:11434/' {DROP_IN}; {RESTART}",
-        "reachable ports",
-        ":11434 answers, although ollama.listen is loopback",
-    ),
-    "cloud allowed": Sabotage(
-        f"sed -i /OLLAMA_NO_CLOUD/d {DROP_IN}; {RESTART}", "no cloud", "without OLLAMA_NO_CLOUD=1"
-    ),
-    "package removed": Sabotage("dpkg --force-depends -r gpg >/dev/null", "packages", "not installed: gpg"),
-    "secret readable": Sabotage("chmod 0644 /etc/office.key", "secrets", "/etc/office.key has mode 0644, not 0600"),
-    "other parameters": Sabotage(
-        "printf 'FROM tiny\\nPARAMETER num_ctx 1024\\n' >/tmp/M; ollama create assistant -f /tmp/M",
-        "drift",
-        "model:assistant:latest (parameters changed)",
-    ),
-}
-
-
 @pytest.fixture(scope="module")
-def office(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    made = Office(tmp_path_factory.mktemp("office"), environ={"OFFICE_KEY": SECRET})
+def office(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Office:
+    made = Office(tmp_path_factory.mktemp("office"), environ={"OFFICE_KEY": "correct-horse-battery"})
     made.add(host, "gpu01", provision_roles=["base", "ollama", "models", "files"], artifacts=str(lab.artifacts))
     made.variables["ollama"] = {"version": "0.9.3", "allow_vulnerable": True}
     made.variables["files"] = {"files": {"/etc/office.key": {"secret": "env:OFFICE_KEY"}}}
@@ -92,37 +39,58 @@ def office(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
         "assistant": {"from": "tiny", "parameters": {"num_ctx": 512, "num_predict": 5}},
     }
     made.check("apply", timeout=600)
-    other = next((lab.artifacts / "v0.9.4").glob("*.tgz"))
-    host.put("/tmp/other.tgz", other)
-    host.check("mkdir /opt/other && tar -xzf /tmp/other.tgz -C /opt/other && rm /tmp/other.tgz")
-    yield made
+    return made
 
 
-def verified(office: Office, *words: str) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Exit status, and check -> (status, message)."""
-    ended = office.run("verify", "--json", *words)
-    found = [json.loads(line) for line in ended.out.splitlines()]
-    assert found, ended.err
-    return ended.rc, {one["check"]: (one["status"], one["message"]) for one in found}
+@pytest.fixture
+def own_tests(office: Office) -> Iterator[str]:
+    """The fleet's own tests; they are removed afterwards."""
+    file = office.folder / "tests" / "test_office.py"
+    file.parent.mkdir()
+    file.write_text(OWN_TESTS)
+    yield file.name
+    file.unlink()
+    file.parent.rmdir()
 
 
 def test_a_converged_host_passes_every_check(office: Office) -> None:
-    rc, found = verified(office)
-    assert {check: said for check, said in found.items() if said[0] != "passed"} == {}
-    assert rc == 0
-    assert set(found) == {"drift", "reachable ports", "packages", "files", "services", "secrets", "one ollama", *SERVER}
+    ended = office.run("verify", "--json")
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    assert {one["check"]: one["message"] for one in found if one["status"] != "passed"} == {}, ended.err
+    assert ended.rc == 0
+    assert {one["check"] for one in found} >= CHECKS
+    (speed,) = (one["figures"] for one in found if one["check"] == "generation tiny")
+    assert speed["tokens_per_second"] > 0
 
 
-@pytest.mark.parametrize("name", SABOTAGES)
-def test_sabotage_is_caught_by_its_check_and_repaired_by_apply(office: Office, host: LabHost, name: str) -> None:
-    sabotage = SABOTAGES[name]
-    host.check(sabotage.script)
-    rc, found = verified(office)
-    assert rc == 1
-    assert found[sabotage.check][0] == "failed", found
-    assert sabotage.cause in found[sabotage.check][1]
-    for check in sabotage.blocked:
-        assert found[check] == ("blocked", f"blocked by {sabotage.check}")
-    office.check("apply")
-    rc, found = verified(office)
-    assert rc == 0, found
+def test_the_fleets_own_tests_run_on_the_same_sessions(office: Office, own_tests: str) -> None:
+    shown = office.check("verify")
+    assert f"{own_tests}::test_ollama_runs_as_its_user" in shown
+    assert f"{own_tests}::test_fleet_has_one_host" in shown
+
+
+def test_a_failure_of_an_own_test_is_told_with_its_cause(office: Office, own_tests: str) -> None:
+    file = office.folder / "tests" / own_tests
+    file.write_text(file.read_text().replace('["gpu01"]', '["gpu02"]'))
+    ended = office.run("verify")
+    assert ended.rc == 1
+    assert "test_fleet_has_one_host: failed: AssertionError: assert ['gpu01'] == ['gpu02']" in ended.out
+
+
+def test_a_syntax_error_in_an_own_test_is_wrong_input_and_the_rest_stands(office: Office, own_tests: str) -> None:
+    (office.folder / "tests" / own_tests).write_text("def test_x(host)\n    pass\n")
+    ended = office.run("verify")
+    assert ended.rc == 3
+    assert "SyntaxError: expected ':'" in ended.err
+    assert "Traceback" not in ended.out + ended.err
+    assert "generation tiny" in ended.out
+
+
+def test_junit_has_every_check(office: Office, own_tests: str) -> None:
+    office.check("verify", "--junit", "proof.xml")
+    root = ET.parse(office.folder / "proof.xml").getroot()
+    cases = {str(case.get("name")): case for case in root.iter("testcase")}
+    assert set(cases) >= CHECKS | {f"{own_tests}::test_fleet_has_one_host"}
+    assert not list(root.iter("failure"))
+    speeds = {one.get("name"): float(one.get("value") or 0) for one in cases["generation tiny"].iter("property")}
+    assert speeds["tokens_per_second"] > 0

@@ -1,15 +1,32 @@
-"""Checks of the Docker engine and of containers."""
+"""Checks of the Docker engine, its containers and its volumes."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from provision.resources import docker_cli
 from provision.resources.base import Section
 from provision.resources.container import Container
-from provision.values import quote
+from provision.resources.docker_config import PATH, merge, parse
+from provision.resources.image import Image, named
+from provision.resources.volume import Volume
+from provision.values import Secret, printable, quote
 from provision.verify.check import Check, Verdict
-from provision.verify.checks.ollama import loaded
+
+ENGINE = "docker daemon"
+CONTAINERS = "containers"
+_TOLD = {
+    "log-driver": ("LoggingDriver",),
+    "live-restore": ("LiveRestoreEnabled",),
+    "data-root": ("DockerRootDir",),
+    "storage-driver": ("Driver",),
+    "default-runtime": ("DefaultRuntime",),
+    "registry-mirrors": ("RegistryConfig", "Mirrors"),
+}
+"""Keys of daemon.json, and where `docker info` tells what the engine runs with."""
+_SLACK = 2
+"""Seconds: a file's time has no fractions."""
 
 
 @dataclass(frozen=True)
@@ -21,54 +38,260 @@ class DockerDaemon(Check):
     """
 
     wanted: Mapping[str, Any]
-    name = "docker daemon"
-    needs = ("services",)
+    name = ENGINE
+    needs = ("service docker",)
 
     def question(self) -> str:
-        """`docker info`, whole."""
-        return "docker info --format '{{json .}}'"
+        """When the engine started and the file was changed, `docker info`, the file itself."""
+        return _DAEMON.format(path=PATH)
 
     def judge(self, answer: Section) -> Verdict:
-        """The log driver and live restore; what else is declared is not told by the engine."""
-        info = loaded(answer)
+        """What the engine tells, what the file says, and that the engine is younger than the file."""
+        ages, told, content = (*answer.text.split("\n", 2), "", "")[:3]
+        running, changed = map(float, ages.split())
+        info = json.loads(told)
         if errors := info.get("ServerErrors"):
-            return Verdict("failed", f"the engine does not answer: {errors[0]}")
-        shown = {"log-driver": "LoggingDriver", "live-restore": "LiveRestoreEnabled"}
-        complaints = [
-            f"{key} is {json.dumps(info.get(shown[key]))}, not {json.dumps(value)}"
+            return Verdict("failed", f"the engine does not answer: {printable(str(errors[0]), 200)}")
+        complaints = list(self._told(info))
+        there = parse(content.encode())
+        complaints += [
+            f"{PATH} has {key} {json.dumps(there.get(key))}, not {json.dumps(value)}"
             for key, value in self.wanted.items()
-            if key in shown and info.get(shown[key]) != value
+            if merge(there, {key: value}) != there
         ]
+        if not complaints and running > changed + _SLACK:
+            complaints.append(f"the engine started before {PATH} was changed: restart it")
         return Verdict.of(complaints, str(info.get("ServerVersion", "")))
+
+    def _told(self, info: Mapping[str, Any]) -> Iterator[str]:
+        for key, value in self.wanted.items():
+            if key in _TOLD and (found := _at(info, _TOLD[key])) != _normal(value):
+                yield f"{key} is {json.dumps(found)}, not {json.dumps(value)}"
+        for runtime in self.wanted.get("runtimes", {}):
+            if runtime not in info.get("Runtimes", {}):
+                yield f"the engine has no runtime {runtime}"
+
+
+_DAEMON = """\
+up=$(cut -d ' ' -f 1 /proc/uptime)
+s=$(systemctl show --value -p ExecMainStartTimestampMonotonic -- docker.service)
+c=$(stat -c %Y {path} 2>/dev/null || echo 0)
+echo "$up $s $(date +%s) $c" | awk '{{ print $1 - $2 / 1000000, $3 - $4 }}'
+timeout 20 docker info --format '{{{{json .}}}}' || [ "$?" = 1 ] || exit 1
+cat {path} 2>/dev/null || :
+"""
+
+
+def _at(info: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    value: Any = info
+    for key in keys:
+        value = (value or {}).get(key)
+    return _normal(value)
+
+
+def _normal(value: Any) -> Any:
+    """The engine writes a mirror's address with a slash at its end."""
+    return [str(item).rstrip("/") for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
 class Containers(Check):
-    """The declared containers run, healthy where they can tell, and come back after a reboot."""
+    """The declared containers run, healthy where they can tell."""
 
-    containers: tuple[Container, ...]
-    name = "containers"
-    needs = ("docker daemon",)
+    names: tuple[str, ...]
+    name = CONTAINERS
+    needs = (ENGINE,)
 
     def question(self) -> str:
-        """Name, status, health and restart policy, one line each."""
-        names = " ".join(quote(one.name) for one in self.containers)
-        return (
-            f"for c in {names}; do docker inspect --type container -f '{{{{.Name}}}} {{{{.State.Status}}}} "
-            "{{.HostConfig.RestartPolicy.Name}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "
-            '"$c" 2>/dev/null || echo "/$c missing"; done\n'
-        )
+        """`docker inspect`."""
+        return docker_cli.TOOLS + docker_cli.inspect("container", *self.names) + ":\n"
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""
-        found = {line.split()[0].lstrip("/"): line.split()[1:] for line in answer.lines if line.strip()}
-        complaints = []
-        for one in self.containers:
-            status, *rest = found[one.name]
-            if status != "running":
-                complaints.append(f"{one.name} is {status}")
-            elif rest[:1] != [one.restart]:
-                complaints.append(f"{one.name} has the restart policy {' '.join(rest[:1])}, not {one.restart}")
-            elif rest[1:] and rest[1] != "healthy":
-                complaints.append(f"{one.name} is {rest[1]}")
-        return Verdict.of(complaints, ", ".join(found))
+        there = _there(_answered(answer))
+        complaints = [text for name in self.names if (text := _state(name, there.get(name)))]
+        return Verdict.of(complaints, ", ".join(there))
+
+
+@dataclass(frozen=True)
+class ContainerSettings(Check):
+    """The declared containers are the ones that were declared: image, mounts, ports, policies, labels, environment.
+
+    Args:
+        containers: all of the host.
+        logs: `log-driver` and `log-opts` that the engine gives to a new container; empty: not declared.
+    """
+
+    containers: tuple[Container, ...]
+    logs: Mapping[str, Any] = field(default_factory=dict)
+    name = "container settings"
+    needs = (CONTAINERS,)
+
+    def question(self) -> str:
+        """`docker inspect` of the containers and of their images."""
+        names = [one.name for one in self.containers]
+        images = [one.image_name for one in self.containers]
+        marks = [one.image.mark for one in self.containers if isinstance(one.image, Image) and one.image.archive]
+        asked = docker_cli.inspect("container", *names) + docker_cli.inspect("image", *dict.fromkeys(images + marks))
+        return docker_cli.TOOLS + asked + ":\n"
+
+    def judge(self, answer: Section) -> Verdict:
+        """Each of them."""
+        found = _answered(answer)
+        there = _there(found)
+        complaints = [
+            text
+            for one in self.containers
+            for text in complaints_of(one, there.get(one.name), found.of("image"), self.logs)
+        ]
+        return Verdict.of(complaints, f"{len(self.containers)} as declared")
+
+
+def _answered(answer: Section) -> docker_cli.Found:
+    found = docker_cli.found(answer)
+    if found.complaint or answer.rc:
+        raise ValueError(found.complaint or f"exit status {answer.rc}")
+    return found
+
+
+def _there(found: docker_cli.Found) -> dict[str, dict[str, Any]]:
+    return {str(item["Name"]).lstrip("/"): item for item in found.of("container")}
+
+
+def _state(name: str, item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return f"{name} is missing"
+    state = item["State"]
+    if state["Status"] != "running":
+        return f"{name} is {state['Status']}"
+    health = str((state.get("Health") or {}).get("Status") or "healthy")
+    return "" if health == "healthy" else f"{name} is {health}"
+
+
+def complaints_of(
+    one: Container, item: dict[str, Any] | None, images: tuple[dict[str, Any], ...], logs: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with one container, by what `docker inspect` says of it and of images."""
+    if item is None:
+        return [f"{one.name} is missing"]
+    texts = [*_policies(one, item["HostConfig"]), *_mounts(one, item.get("Mounts") or [])]
+    texts += [*_labels(one, docker_cli.labels(item)), *_image(one, item, images)]
+    texts += [*_environment(one, item, images), *_logs(item["HostConfig"].get("LogConfig") or {}, logs)]
+    return [f"{one.name} {text}" for text in texts]
+
+
+def _policies(one: Container, config: Mapping[str, Any]) -> Iterator[str]:
+    policy = (config.get("RestartPolicy") or {}).get("Name") or "no"
+    if policy != one.restart:
+        yield f"has the restart policy {policy}, not {one.restart}"
+    if config.get("NetworkMode") not in (one.network, "default" if one.network == "bridge" else one.network):
+        yield f"is in the network {config.get('NetworkMode')}, not {one.network}"
+    wanted = {(f"{port.container}/{port.protocol}", port.address, str(port.host)) for port in one.ports}
+    bound = {
+        (port, place.get("HostIp") or "0.0.0.0", str(place.get("HostPort")))
+        for port, places in (config.get("PortBindings") or {}).items()
+        for place in places or []
+    }
+    for port, address, outside in sorted(bound ^ wanted):
+        is_declared = (port, address, outside) in wanted
+        yield f"{'does not publish' if is_declared else 'publishes'} {port} at {address}:{outside}" + (
+            "" if is_declared else ", which is not declared"
+        )
+
+
+def _mounts(one: Container, there: list[Any]) -> Iterator[str]:
+    found = {str(item.get("Destination")): item for item in there}
+    for mount in one.mounts:
+        item = found.get(mount.target)
+        if item is None:
+            yield f"has nothing mounted at {mount.target}"
+        elif (text := _place(item)) != (wanted := f"{mount.kind} {mount.source}".strip()):
+            yield f"has {text} mounted at {mount.target}, not {wanted}"
+        elif bool(item.get("RW")) is mount.read_only and mount.kind != "tmpfs":
+            yield f"has {mount.target} mounted {'writable' if item.get('RW') else 'read-only'}"
+    declared = {mount.target for mount in one.mounts}
+    for target in sorted(found.keys() - declared):
+        # Volumes without a name are the image's own.
+        if found[target].get("Type") == "bind":
+            yield f"has {_place(found[target])} mounted at {target}, which is not declared"
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    source = item.get("Name") if item.get("Type") == "volume" else item.get("Source")
+    return f"{item.get('Type')} {source or ''}".strip()
+
+
+def _labels(one: Container, there: Mapping[str, str]) -> Iterator[str]:
+    if there.get(docker_cli.SPEC) != one.hash():
+        yield (
+            "was made from another specification than declared"
+            if docker_cli.SPEC in there
+            else ("was not made by provision")
+        )
+    for key, value in one.labels.items():
+        if there.get(key) != value:
+            yield f"has another label {key} than declared"
+
+
+def _image(one: Container, item: Mapping[str, Any], images: tuple[dict[str, Any], ...]) -> Iterator[str]:
+    image = named(images, one.image_name)
+    if image is None:
+        yield f"has no image {one.image_name} any more"
+    elif item.get("Image") != image.get("Id"):
+        yield f"runs another image than {one.image_name} is now"
+    elif isinstance(one.image, Image) and one.image.pinned:
+        digests = [str(name).rpartition("@")[2] for name in image.get("RepoDigests") or []]
+        mark = named(images, one.image.mark)
+        known = {image.get("Id"), *digests, *([one.image.pinned] if mark and mark.get("Id") == image.get("Id") else [])}
+        if one.image.pinned not in known:
+            yield f"runs {one.image_name} with another digest than {one.image.pinned[:19]}"
+
+
+def _environment(one: Container, item: Mapping[str, Any], images: tuple[dict[str, Any], ...]) -> Iterator[str]:
+    there = dict(str(text).partition("=")[::2] for text in item["Config"].get("Env") or [])
+    image = named(images, one.image_name) or {}
+    own = dict(str(text).partition("=")[::2] for text in (image.get("Config") or {}).get("Env") or [])
+    wanted = {name: value.reveal() if isinstance(value, Secret) else value for name, value in one.env.items()}
+    # Names only: a value may be a secret.
+    if other := [name for name in sorted(wanted) if there.get(name) != wanted[name]]:
+        yield f"runs with another {', '.join(other)} than declared"
+    if more := sorted(name for name in there.keys() - wanted.keys() if there[name] != own.get(name)):
+        yield f"runs with {', '.join(more)}, which is not declared"
+
+
+def _logs(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    driver, options = wanted.get("log-driver"), wanted.get("log-opts") or {}
+    found = there.get("Config") or {}
+    if driver and there.get("Type") != driver:
+        yield f"logs by {there.get('Type')}, not {driver}"
+    elif wrong := [f"{key}={value}" for key, value in sorted(options.items()) if found.get(key) != str(value)]:
+        yield f"logs without {', '.join(wrong)}: it is older than that setting; remove it and apply"
+
+
+@dataclass(frozen=True)
+class Volumes(Check):
+    """The declared volumes are there, and so are their folders."""
+
+    volumes: tuple[Volume, ...]
+    name = "volumes"
+    needs = (ENGINE,)
+
+    def question(self) -> str:
+        """`there NAME` for each one whose folder is a directory."""
+        lines = [docker_cli.TOOLS]
+        lines += [
+            f'd=$({_MOUNTPOINT} {quote(one.name)}) && [ -d "$d" ] && echo {quote("there " + one.name)}\n'
+            for one in self.volumes
+        ]
+        return "".join((*lines, "echo end\n"))
+
+    def judge(self, answer: Section) -> Verdict:
+        """Each of them."""
+        if answer.lines[-1:] != ["end"]:
+            raise ValueError("docker gave no answer")
+        found = {line.removeprefix("there ") for line in answer.lines[:-1]}
+        missing = [one.name for one in self.volumes if one.name not in found]
+        return Verdict.of([f"missing: {', '.join(missing)}"] if missing else [], ", ".join(sorted(found)))
+
+
+_MOUNTPOINT = "timeout 20 docker volume inspect --format '{{.Mountpoint}}'"

@@ -1,38 +1,59 @@
-"""Checks of an Ollama server: which one runs, what it has, and that it really generates."""
+"""Checks of an Ollama server: which one runs, what it has, and whether it is whole."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from provision.models.names import ModelName
 from provision.resources.base import Section
-from provision.resources.model_store import Server
-from provision.values import human_bytes, printable, quote
+from provision.resources.derived_model import DerivedModel
+from provision.resources.model_store import LAYER, Server
+from provision.resources.ollama_model import OllamaModel
+from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
+from provision.verify.checks import show
 
-_CURL = "curl -sS --noproxy '*' --max-time"
-PROMPT = "Say in one sentence what a server is."
+CURL = "curl -sS --noproxy '*' --max-time"
 
 
 @dataclass(frozen=True)
 class Version(Check):
-    """The server that answers is the pinned one."""
+    """The server that answers is the pinned one, and its process runs the pinned release's program.
+
+    Args:
+        version: declared.
+        server: its port.
+        program: path of the release's program; "" when no release is declared.
+    """
 
     version: str
     server: Server
+    program: str = ""
     name = "ollama version"
-    needs = ("services",)
+    needs = ("service ollama",)
 
     def question(self) -> str:
-        """`/api/version`."""
-        return f"{_CURL} 10 {quote(self.server.url('version'))}"
+        """What the process runs, then `/api/version`."""
+        return (
+            "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
+            'printf \'exe=%s\\n\' "$(readlink "/proc/$p/exe")"\n'
+            f"{CURL} 10 {quote(self.server.url('version'))}"
+        )
 
     def judge(self, answer: Section) -> Verdict:
-        """Its version."""
-        found = loaded(answer)["version"]
-        wrong = [f"{found} answers on port {self.server.port}, {self.version} is declared"]
-        return Verdict.of(wrong if found != self.version else [], str(found))
+        """Both."""
+        line, _, told = answer.text.partition("\n")
+        found = loaded(Section(answer.rc, told.encode(), answer.err))["version"]
+        program = line.removeprefix("exe=")
+        wrong = []
+        if found != self.version:
+            wrong.append(f"{found} answers on port {self.server.port}, {self.version} is declared")
+        if self.program and program.endswith(" (deleted)"):
+            wrong.append(f"its process runs {program.removesuffix(' (deleted)')}, which was replaced since: restart it")
+        elif self.program and program != self.program:
+            wrong.append(f"its process runs {printable(program, 200) or 'nothing'}, not {self.program}")
+        return Verdict.of(wrong, str(found))
 
 
 @dataclass(frozen=True)
@@ -57,22 +78,115 @@ class OneOllama(Check):
 
 @dataclass(frozen=True)
 class Models(Check):
-    """The server has the declared models."""
+    """The server has the declared models with the declared digests, and all their layers are really there.
 
-    names: tuple[str, ...]
+    The server lists a model as long as its manifest is there, whatever became of its layers.
+    """
+
+    models: tuple[OllamaModel | DerivedModel, ...]
     server: Server
     name = "models"
     needs = ("ollama version",)
+    timeout = 120.0
 
     def question(self) -> str:
-        """`/api/tags`."""
-        return f"{_CURL} 20 {quote(self.server.url('tags'))}"
+        """`/api/tags`; of each model its manifest, the manifest's SHA-256, and the sizes of its layers on disk."""
+        paths = " ".join(quote(one.local.path) for one in self.models)
+        tags = f"{CURL} 20 {quote(self.server.url('tags'))}"
+        return _MODELS.format(tags=tags, store=quote(self.server.models_dir), paths=paths)
 
     def judge(self, answer: Section) -> Verdict:
-        """Every name is listed."""
-        listed = {ModelName.parse(entry["name"]).key for entry in loaded(answer)["models"]}
-        missing = [name for name in self.names if ModelName.parse(name).key not in listed]
-        return Verdict.of([f"missing: {', '.join(missing)}"] if missing else [], f"{len(self.names)} there")
+        """Each model."""
+        if answer.rc or answer.lines[-1:] != ["end"]:
+            raise ValueError(f"exit status {answer.rc}")
+        tags, *rest = answer.lines
+        listed = {ModelName.parse(one["name"]).key: str(one["digest"]) for one in json.loads(tags)["models"]}
+        missing = [one.name for one in self.models if one.local.key not in listed]
+        complaints = [f"missing: {', '.join(missing)}"] if missing else []
+        blocks = "\n".join(rest).split("model ")[1:]
+        for one, block in zip(self.models, blocks, strict=True):
+            if one.local.key in listed:
+                complaints += [f"{one.name}: {text}" for text in _stored(one, listed[one.local.key], block)]
+        return Verdict.of(complaints, f"{len(self.models)} there")
+
+
+_MODELS = """\
+{tags} || exit 1
+echo
+cd {store} || exit 1
+for path in {paths}; do
+    m=manifests/$path
+    echo "model $path"
+    [ -f "$m" ] || continue
+    printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
+    printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
+    tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
+        b=blobs/sha256-${{d#sha256:}}
+        if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+    done
+done
+echo end
+"""
+
+
+def _stored(one: OllamaModel | DerivedModel, told: str, block: str) -> Iterator[str]:
+    """What is wrong with a model's files, by what the question printed of it."""
+    lines = [line.split(" ", 1) for line in block.splitlines()[1:]]
+    found = {words[0]: words[1] for words in lines if len(words) == 2 and words[0] != "layer"}
+    sizes = dict(words[1].rsplit(" ", 1) for words in lines if words[0] == "layer" and len(words) == 2)
+    if "manifest" not in found:
+        yield "the server lists it, but it has no manifest"
+        return
+    if told.removeprefix("sha256:") != found["sha256"]:
+        yield f"the server tells the digest {told[:12]}, its manifest has {found['sha256'][:12]}"
+    manifest = json.loads(found["manifest"])
+    weights = [layer["digest"] for layer in manifest["layers"] if layer["mediaType"] == f"{LAYER}model"]
+    if isinstance(one, OllamaModel):
+        yield from _pinned(one, found["sha256"], weights)
+    for layer in [manifest["config"], *manifest["layers"]]:
+        size = sizes.get(layer["digest"])
+        kind = str(layer["mediaType"]).removeprefix(LAYER).rpartition(".")[2]
+        what = f"its layer {layer['digest'].removeprefix('sha256:')[:12]} ({printable(kind, 40)})"
+        if size is None:
+            yield f"{what} is not there"
+        elif size != str(layer["size"]):
+            yield f"{what} has {size} bytes, not {layer['size']}"
+
+
+def _pinned(one: OllamaModel, manifest: str, weights: list[str]) -> Iterator[str]:
+    if one.gguf is not None and one.weights not in weights:
+        yield f"it was made from another file than {one.gguf.name}"
+    pin = (one.digest or "").removeprefix("sha256:")
+    if pin and not any(digest.removeprefix("sha256:").startswith(pin) for digest in (manifest, *weights)):
+        yield f"it has the digest {manifest[:12]}, {pin[:12]} is declared"
+
+
+@dataclass(frozen=True)
+class Derived(Check):
+    """Derived models have the declared SYSTEM, template and parameters, as the server itself tells them."""
+
+    models: tuple[DerivedModel, ...]
+    server: Server
+    name = "derived models"
+    needs = ("models",)
+
+    def question(self) -> str:
+        """`/api/show` of each, one line."""
+        url = quote(self.server.url("show"))
+        bodies = (quote(json.dumps({"model": one.name})) for one in self.models)
+        return "\n".join(f"{CURL} 20 {url} -d {body} || exit 1\necho" for body in bodies)
+
+    def judge(self, answer: Section) -> Verdict:
+        """Each of them; what the Modelfile does not set is the base's."""
+        shown = [json.loads(line) for line in answer.lines if line.strip()]
+        if answer.rc or len(shown) != len(self.models):
+            raise ValueError(f"{len(shown)} answers, exit status {answer.rc}")
+        complaints = [
+            f"{one.name}: {text}"
+            for one, there in zip(self.models, shown, strict=True)
+            for text in show.differences(one.modelfile, there)
+        ]
+        return Verdict.of(complaints, ", ".join(one.name for one in self.models))
 
 
 @dataclass(frozen=True)
@@ -88,7 +202,7 @@ class NoCloud(Check):
         return (
             "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
             "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\"\n"
-            f"{_CURL} 20 {quote(self.server.url('tags'))}"
+            f"{CURL} 20 {quote(self.server.url('tags'))}"
         )
 
     def judge(self, answer: Section) -> Verdict:
@@ -100,75 +214,6 @@ class NoCloud(Check):
         return Verdict.of(complaints + [f"{name} runs at ollama.com" for name in stubs])
 
 
-@dataclass(frozen=True)
-class Generation(Check):
-    """A model generates, streamed and not; on the GPU where there is a usable one; not too slowly.
-
-    Args:
-        model: its declared name.
-        gpu: the host has a usable NVIDIA GPU, so all of the model must be on it.
-        floor: tokens a second.
-    """
-
-    model: str
-    server: Server
-    gpu: bool = False
-    floor: float | None = None
-    needs = ("models",)
-    timeout = 1260.0
-
-    @property
-    def name(self) -> str:
-        """`generation NAME`."""
-        return f"generation {self.model}"
-
-    def question(self) -> str:
-        """The answer, the stream and `/api/ps`, separated by empty lines."""
-        url = quote(self.server.url("generate"))
-        lines = []
-        for stream in (False, True):
-            body = {"model": self.model, "prompt": PROMPT, "stream": stream, "options": {"num_predict": 8}}
-            lines.append(f"{_CURL} 600 {url} -d {quote(json.dumps(body))} || exit 1\necho; echo")
-        return "\n".join((*lines, f"{_CURL} 20 {quote(self.server.url('ps'))}"))
-
-    def judge(self, answer: Section) -> Verdict:
-        """Every line of both answers, the speed, and where the weights are."""
-        whole, stream, ps = self._parts(answer)
-        if "does not support generate" in str(whole.get("error", "")):
-            return Verdict("skipped", "it makes embeddings only")
-        complaints = [f"not streamed: {text}" for text in answered([whole])]
-        complaints += [f"streamed: {text}" for text in answered(stream)]
-        if complaints:
-            return Verdict.of(complaints)
-        speed = whole["eval_count"] / max(whole.get("eval_duration", 0), 1) * 1e9
-        load = whole.get("load_duration", 0) / 1e9
-        complaints += self._placed(ps)
-        if self.floor and speed < self.floor:
-            complaints.append(f"{speed:.1f} tokens/s, at least {self.floor:g} are demanded")
-        figures = {"tokens_per_second": round(speed, 2), "load_seconds": round(load, 3)}
-        text = "; ".join(complaints) or f"{speed:.1f} tokens/s, loaded in {load:.1f} s"
-        return Verdict("failed" if complaints else "passed", text, figures)
-
-    def _parts(self, answer: Section) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-        parts = [list(lines_of(part)) for part in answer.text.split("\n\n") if part.strip()]
-        if answer.rc or len(parts) != 3:
-            raise ValueError(f"{len(parts)} of 3 answers, exit status {answer.rc}")
-        return parts[0][0], parts[1], parts[2][0]
-
-    def _placed(self, ps: Mapping[str, Any]) -> Iterator[str]:
-        key = ModelName.parse(self.model).key
-        entry = next((one for one in ps["models"] if ModelName.parse(one["name"]).key == key), None)
-        if entry is None:
-            yield "it is not in memory after it answered"
-        elif self.gpu and entry.get("size_vram", 0) < entry["size"]:
-            rest = entry["size"] - entry.get("size_vram", 0)
-            yield (
-                f"{human_bytes(rest)} of {human_bytes(entry['size'])} are on the CPU although the GPU is usable: "
-                "it is too large for the GPU's free memory, num_gpu or OLLAMA_GPU_OVERHEAD limit it, or the server "
-                "started before the driver (see `journalctl -u ollama`)"
-            )
-
-
 def loaded(answer: Section) -> Any:
     """JSON of an answer.
 
@@ -178,27 +223,3 @@ def loaded(answer: Section) -> Any:
     if answer.rc:
         raise ValueError(f"exit status {answer.rc}")
     return json.loads(answer.text)
-
-
-def lines_of(text: str) -> Iterator[dict[str, Any]]:
-    """NDJSON: one object a line."""
-    for line in text.splitlines():
-        if line.strip():
-            value = json.loads(line)
-            if not isinstance(value, dict):
-                raise ValueError(f"no JSON object: {printable(line, 80)}")
-            yield value
-
-
-def answered(lines: list[dict[str, Any]]) -> Iterator[str]:
-    """What is wrong with the lines of a generation: errors, an end too early or never, no tokens."""
-    for line in lines:
-        if "error" in line:
-            yield f"error: {printable(str(line['error']), 200)}"
-            return
-    if any(line.get("done") is not False for line in lines[:-1]):
-        yield "it was done before its last line"
-    if lines[-1].get("done") is not True:
-        yield "it never said done"
-    elif not lines[-1].get("eval_count"):
-        yield "not one token was generated"

@@ -1,17 +1,30 @@
-"""Checks of Open WebUI: it is ready, closed to strangers, and the admin can chat with the declared models."""
+"""Checks of Open WebUI: ready, closed to strangers, its backends, its settings, and a chat as a normal user.
+
+What needs more than HTTP runs in the container (`inside/visit.py`). Signing in is limited to 15 times in 3 minutes, so
+the admin does it once: the token waits in a file of root's for the checks that are asked in the same request.
+"""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from provision.models.names import ModelName
-from provision.resources.base import Section
-from provision.values import Secret, printable, quote
+from provision.resources import open_webui as resources
+from provision.resources.base import Pending, Section
+from provision.resources.open_webui.instance import DATABASE, MOUNT, Instance, Stored
+from provision.resources.open_webui.settings import StoredSettings, has_secret
+from provision.values import canonical, printable, quote
 from provision.verify.check import Check, Verdict
 
 _CURL = "curl -sS --noproxy '*' --max-time"
 _STATUS = "-w '\\n%{http_code}\\n'"
+READY = "webui ready"
+SIGN_IN = "webui sign-in"
+BACKENDS = "webui backends"
+_TOKEN = '"$PROVISION_TMP/webui-token"'
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,7 @@ class Ready(Check):
     """`/health` and `/ready` say so."""
 
     url: str
-    name = "webui ready"
+    name = READY
     needs = ("containers",)
 
     def question(self) -> str:
@@ -27,14 +40,21 @@ class Ready(Check):
         return "\n".join(f"{_CURL} 10 {_STATUS} {quote(self.url + path)}" for path in ("/health", "/ready"))
 
     def judge(self, answer: Section) -> Verdict:
-        """200 and `{"status": true}`, twice."""
+        """200 and `{"status": true}`, twice: an unknown path answers 200 with a page."""
         replies = list(replied(answer, 2))
         complaints = [
             f"{path} answers HTTP {status} {printable(body, 120)}"
             for path, (body, status) in zip(("/health", "/ready"), replies, strict=True)
-            if status != 200 or json.loads(body) != {"status": True}
+            if status != 200 or not _is_true(body)
         ]
         return Verdict.of(complaints)
+
+
+def _is_true(body: str) -> bool:
+    try:
+        return bool(json.loads(body) == {"status": True})
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,7 @@ class Closed(Check):
     url: str
     signup: bool = False
     name = "webui closed"
-    needs = ("webui ready",)
+    needs = (READY,)
 
     def question(self) -> str:
         """Models without a token; a sign-up with an address that is none, so that it never makes an account."""
@@ -65,80 +85,198 @@ class Closed(Check):
 
 
 @dataclass(frozen=True)
-class Chat(Check):
-    """The admin signs in, sees the declared models and gets a chat completion.
-
-    Signing in is limited to 15 times in 3 minutes, so it is done once.
+class Backends(Check):
+    """Every backend is Ollama and answers from inside the container.
 
     Args:
-        models: names as Open WebUI lists them; the first one chats.
+        instance: whose container.
+        backends: URLs.
+        local: one of them is the Ollama of this host, which has checks of its own.
     """
 
-    url: str
-    email: str
-    password: Secret = field(repr=False)
-    models: tuple[str, ...] = ()
-    name = "webui chat"
-    needs = ("webui ready",)
-    timeout = 660.0
+    instance: Instance
+    backends: tuple[str, ...]
+    local: bool = False
+    name = BACKENDS
+    timeout = 120.0
 
     @property
-    def secrets(self) -> Mapping[str, str]:
-        """The body of the sign-in."""
-        body = {"email": self.email, "password": self.password.reveal()}
-        return {"PROVISION_SIGN_IN": json.dumps(body)}
+    def needs(self) -> tuple[str, ...]:
+        """The container; and the server of this host."""
+        return ("containers", "ollama version") if self.local else ("containers",)
 
     def question(self) -> str:
-        """Sign-in (its status, and its body only where it failed), models, a completion."""
-        chat = {
-            "model": self.models[0] if self.models else "",
-            "messages": [{"role": "user", "content": "Hello"}],
-            "stream": False,
-            "max_tokens": 8,
-        }
-        return _CHAT.format(curl=_CURL, status=_STATUS, url=quote(self.url), body=quote(json.dumps(chat)))
+        """`/api/version` of each."""
+        return visit(self.instance, "backends", {"backends": self.backends}, 90)
 
     def judge(self, answer: Section) -> Verdict:
-        """All three."""
-        replies = list(replied(answer))
-        body, status = replies[0]
-        if status != 200 or len(replies) != 3:
-            return Verdict("failed", f"{self.email} cannot sign in: HTTP {status} {printable(body, 160)}")
-        (listed, models), (said, chat) = replies[1:]
-        if models != 200:
-            return Verdict("failed", f"/api/models answers HTTP {models} {printable(listed, 160)}")
-        seen = {key(entry["id"]) for entry in json.loads(listed)["data"]}
+        """Each tells a version."""
+        found = told(answer)
+        complaints = [
+            f"{url} does not answer from inside the container: {printable(complaint, 200)}"
+            for url, (version, complaint) in found.items()
+            if not version
+        ]
+        if set(found) != set(self.backends):
+            raise ValueError("not all backends were asked")
+        return Verdict.of(complaints, ", ".join(f"{url} {version}" for url, (version, _) in found.items()))
+
+
+@dataclass(frozen=True)
+class SignIn(Check):
+    """The admin signs in with the declared password."""
+
+    instance: Instance
+    name = SIGN_IN
+    needs = (READY,)
+    timeout = 270.0
+
+    def question(self) -> str:
+        """A sign-in, whose token stays on the host."""
+        sign_in = visit(self.instance, "sign-in", {}, 240)
+        return f"umask 077\n{sign_in} >{_TOKEN} || exit 1\n[ -s {_TOKEN} ] && echo in\n"
+
+    def judge(self, answer: Section) -> Verdict:
+        """It gave a token."""
+        if answer.text.strip() == "in" and not answer.rc:
+            return Verdict("passed", self.instance.email)
+        said = printable(answer.err.decode("utf-8", "replace").strip().rpartition("\n")[2], 300)
+        return Verdict("failed", f"{self.instance.email} cannot sign in: {said or f'exit status {answer.rc}'}")
+
+
+class _AsAdmin(Check):
+    """A check that goes on with the token of `SignIn`. It is asked in the same request, after it.
+
+    Where the sign-in failed it is blocked by it; `needs` cannot say so, for the token does not outlive a request.
+    """
+
+    @property
+    def instance(self) -> Instance:
+        """Whose container; a field of the subclasses."""
+        raise NotImplementedError
+
+    def _with_token(self, command: str) -> str:
+        sign_in = visit(self.instance, "sign-in", {}, 240)
+        return (
+            f"umask 077\n[ -e {_TOKEN} ] || {sign_in} >{_TOKEN}\n"
+            f"if [ ! -s {_TOKEN} ]; then echo no-token; exit 0; fi\n{command} <{_TOKEN}\n"
+        )
+
+    def judge(self, answer: Section) -> Verdict:
+        """Blocked without a token, else `judge_told`."""
+        if answer.text.strip() == "no-token":
+            return Verdict("blocked", f"blocked by {SIGN_IN}")
+        return self.judge_told(told(answer))
+
+    def judge_told(self, answer: Any) -> Verdict:
+        """What the answer means. Pure."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Settings(_AsAdmin):
+    """The running server has the declared settings: the environment only seeds them at the first start."""
+
+    declared: StoredSettings
+    name = "webui settings"
+    needs = (READY,)
+    timeout = 330.0
+
+    @property
+    def instance(self) -> Instance:
+        """Of the resource."""
+        return self.declared.instance
+
+    def question(self) -> str:
+        """The server's export: the declared keys, of secret ones the hash."""
+        secret = sorted(key for key, value in self.declared.values.items() if has_secret(value))
+        asked = {"keys": sorted(self.declared.values.keys() - set(secret)), "hashed": secret}
+        return self._with_token(visit(self.instance, "settings", asked, 60, stdin=True))
+
+    def judge_told(self, answer: Any) -> Verdict:
+        """As the resource compares them; secrets are elided."""
+        stored = Stored(users=1, values=dict(answer["values"]), hashes=dict(answer["hashes"]))
+        change = self.declared.plan(stored, Pending())
+        if change is None:
+            return Verdict("passed", f"{len(self.declared.values)} as declared")
+        return Verdict.of(
+            [
+                printable(f"{key} is {canonical(change.before[key])}, declared is {canonical(change.after[key])}", 300)
+                for key in change.after
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Chat(_AsAdmin):
+    """A normal user, made for this and removed after, sees the declared models and gets an answer, streamed and not.
+
+    Args:
+        container: whose container.
+        models: names as Open WebUI lists them; the first one that is seen chats.
+    """
+
+    container: Instance
+    models: tuple[str, ...] = ()
+    name = "webui chat"
+    needs = (READY, BACKENDS)
+    timeout = 1600.0
+
+    @property
+    def instance(self) -> Instance:
+        """Whose container."""
+        return self.container
+
+    def question(self) -> str:
+        """The user's visit."""
+        asked = {"models": self.models, "group": self.instance.group}
+        return self._with_token(visit(self.instance, "chat", asked, 1300, stdin=True))
+
+    def judge_told(self, answer: Any) -> Verdict:
+        """Models and both answers."""
+        seen = {key(name) for name in answer["seen"]}
         missing = [name for name in self.models if key(name) not in seen]
-        complaints = [f"models not seen: {', '.join(missing)}"] if missing else []
-        if self.models:
-            complaints += completed(said, chat)
+        complaints = [f"a normal user does not see {', '.join(missing)}"] if missing else []
+        if self.models and "model" in answer:
+            complaints += list(_answers(answer))
         return Verdict.of(complaints, f"{len(self.models)} models seen")
 
 
-# The token stays in a file of root's: arguments are seen by every process.
-_CHAT = """\
-umask 077
-u={url} t=$PROVISION_TMP/webui
-printf '%s' "$PROVISION_SIGN_IN" | {curl} 30 {status} -H 'Content-Type: application/json' -d @- \\
-    "$u/api/v1/auths/signin" >"$t" || exit 1
-sed -n 's/.*"token": *"\\([^"]*\\)".*/Authorization: Bearer \\1/p' "$t" >"$t.token"
-if [ ! -s "$t.token" ]; then cat "$t"; exit 0; fi
-rm -f "$t"
-printf '\\n200\\n'
-{curl} 30 {status} -H @"$t.token" "$u/api/models"
-{curl} 600 {status} -H @"$t.token" -H 'Content-Type: application/json' -d {body} "$u/api/chat/completions"
-rm -f "$t.token"
-"""
+def _answers(answer: Mapping[str, Any]) -> Iterator[str]:
+    for kind, words in (("whole", "not streamed"), ("stream", "streamed")):
+        text, complaint = answer[kind]
+        if complaint or not text.strip():
+            yield f"{answer['model']}, {words}: {printable(complaint, 300) or 'the answer is empty'}"
 
 
-def completed(text: str, status: int) -> Iterator[str]:
-    """What is wrong with a completion."""
-    if status != 200:
-        yield f"the chat answers HTTP {status} {printable(text, 160)}"
-        return
-    message: dict[str, Any] = json.loads(text)["choices"][0]["message"]
-    if not any(message.get(field) for field in ("content", "reasoning_content")):
-        yield "the chat's answer is empty"
+def visit(instance: Instance, action: str, question: Mapping[str, Any], timeout: int, stdin: bool = False) -> str:
+    """The command that runs an action of `inside/visit.py` in the container."""
+    common = {"database": DATABASE, "secrets": MOUNT, "email": instance.email, "url": instance.url}
+    return (
+        f"docker exec {'-i ' if stdin else ''}{quote(instance.container)} timeout {timeout} "
+        f"python3 -c {quote(program())} {quote(action)} {quote(canonical({**common, **question}))}"
+    )
+
+
+def program() -> str:
+    """`visit.py` after the files that it imports from: in the container there is no package of ours."""
+    inside = Path(resources.__file__).parent / "inside"
+    texts = ((inside / name).read_text() for name in ("stored.py", "actions.py"))
+    before = [text.partition("\n\nif __name__ ==")[0] for text in texts]
+    own = re.sub(r"(?m)^from provision\.\S+ import (\([^)]*\)|.*)\n", "", (inside / "visit.py").read_text())
+    return "\n\n".join((*before, own))
+
+
+def told(answer: Section) -> Any:
+    """The JSON that an action printed.
+
+    Raises:
+        ValueError: it failed; with its own words.
+    """
+    if answer.rc:
+        said = answer.err.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ValueError(printable(said, 300) or f"exit status {answer.rc}")
+    return json.loads(answer.text)
 
 
 def key(name: str) -> str:
@@ -149,8 +287,8 @@ def key(name: str) -> str:
         return name
 
 
-def replied(answer: Section, count: int | None = None) -> Iterator[tuple[str, int]]:
-    """(body, HTTP status) of each request; a body of JSON has one line.
+def replied(answer: Section, count: int) -> Iterator[tuple[str, int]]:
+    """(body, HTTP status) of each request; the last line of a body counts.
 
     Raises:
         ValueError: there are not `count`, or one had no answer.
@@ -164,6 +302,6 @@ def replied(answer: Section, count: int | None = None) -> Iterator[tuple[str, in
             body = ""
         else:
             body = line
-    if not found or (count is not None and len(found) != count) or any(status == 0 for _, status in found):
+    if len(found) != count or any(status == 0 for _, status in found):
         raise ValueError("no answer")
     return iter(found)

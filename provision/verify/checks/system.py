@@ -1,18 +1,13 @@
-"""Checks of the system: packages, files, services and the processes they are, secrets."""
+"""Checks of the system: packages, files with their content, users and groups."""
 
-import json
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from provision.resources.base import Section
 from provision.resources.file import Directory, File
-from provision.resources.service import SPEC, Service
-from provision.values import printable, quote
+from provision.resources.user import Group, User
+from provision.values import quote
 from provision.verify.check import Check, Verdict
-
-SHORTEST = 8
-"""Secrets with fewer characters are not searched for: they are found everywhere by chance."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +35,38 @@ _INSTALLED = ("install ok installed", "hold ok installed")
 
 @dataclass(frozen=True)
 class Files(Check):
-    """Files and directories are there, with their owner and mode."""
+    """Files and directories are there, with their owner, mode and content."""
 
     items: tuple[File | Directory, ...]
     name = "files"
+    timeout = 120.0
+
+    @property
+    def _contents(self) -> dict[int, File]:
+        return {number: item for number, item in enumerate(self.items) if isinstance(item, File)}
 
     def question(self) -> str:
-        """`find` on each path itself: number, type, mode, owner, group."""
-        lines = (
+        """`find` on each path itself: number, type, mode, owner, group; then each file's SHA-256."""
+        lines = [
             f"printf '{number} '; find {quote(item.path.rstrip('/'))}{'/.' if isinstance(item, Directory) else ''} "
             "-prune -printf '%y %m %u %g\\n' 2>/dev/null || echo"
             for number, item in enumerate(self.items)
-        )
+        ]
+        lines += [
+            f"printf 'sha256-{number} '; sha256sum <{quote(item.path)} 2>/dev/null || echo"
+            for number, item in self._contents.items()
+        ]
         return "\n".join(lines) + "\n:"
 
     def judge(self, answer: Section) -> Verdict:
-        """Type, mode, owner and group of each."""
+        """Type, mode, owner and group of each; the content of files."""
         found = dict(line.partition(" ")[::2] for line in answer.lines)
-        complaints = [
-            text for number, item in enumerate(self.items) if (text := _wrong(item, found[str(number)].split()))
-        ]
+        complaints: list[str] = []
+        for number, item in enumerate(self.items):
+            text = _wrong(item, found[str(number)].split())
+            if not text and isinstance(item, File) and found[f"sha256-{number}"].split()[:1] != [item.digest]:
+                text = f"{item.path} has another content than declared"
+            complaints += [text] if text else []
         return Verdict.of(complaints, f"{len(self.items)} as declared")
 
 
@@ -77,136 +84,47 @@ def _wrong(item: File | Directory, found: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Services(Check):
-    """Services run, are enabled, and their processes have the environment that their units say."""
+class Users(Check):
+    """Users exist with their home and in their groups; groups exist."""
 
-    services: tuple[Service, ...]
-    name = "services"
-
-    def question(self) -> str:
-        """Of each unit: its properties, its files' PROVISION_SPEC, and the environment of its main process.
-
-        `systemctl show` alone lies after a daemon-reload without restart: it shows the file, not the process.
-        """
-        return "".join(_SERVICE.format(unit=quote(service.unit)) for service in self.services) + ":\n"
-
-    def judge(self, answer: Section) -> Verdict:
-        """Each service by itself."""
-        blocks = answer.text.split("unit=")[1:]
-        if len(blocks) != len(self.services):
-            raise ValueError("systemctl gave no answer")
-        complaints: list[str] = []
-        for service, block in zip(self.services, blocks, strict=True):
-            complaints += service_complaints(service, block.splitlines()[1:])
-        return Verdict.of(complaints, ", ".join(service.name for service in self.services))
-
-
-_SERVICE = """\
-u={unit}
-echo "unit=$u"
-systemctl show -p ActiveState,UnitFileState,MainPID,Environment -- "$u"
-systemctl cat -- "$u" 2>/dev/null | sed -n 's/.*PROVISION_SPEC=\\([0-9a-f]*\\).*/file=\\1/p' | tail -n 1
-p=$(systemctl show --value -p MainPID -- "$u")
-if [ "${{p:-0}}" -gt 0 ] 2>/dev/null; then tr '\\0\\n' '\\n ' <"/proc/$p/environ" | sed 's/^/process=/'; fi
-"""
-
-
-def service_complaints(service: Service, lines: list[str]) -> list[str]:
-    """What is wrong with one service, by the lines that its part of the question printed."""
-    known = dict(line.partition("=")[::2] for line in lines if not line.startswith("process="))
-    process = dict(line.removeprefix("process=").partition("=")[::2] for line in lines if line.startswith("process="))
-    if "ActiveState" not in known:
-        return [f"{service.unit}: systemctl gave no answer"]
-    complaints = []
-    if service.running and known["ActiveState"] != "active":
-        complaints.append(f"{service.unit} is {known['ActiveState']}")
-    if service.running is False and known["ActiveState"] == "active":
-        complaints.append(f"{service.unit} runs")
-    if service.enabled and known.get("UnitFileState") in ("disabled", "masked", ""):
-        complaints.append(f"{service.unit} is {known['UnitFileState'] or 'not there'} at boot, not enabled")
-    if not process or not service.running or not service.spec:
-        return complaints
-    # A proxy's variables come from a file of their own, which wins over the unit's lines.
-    unit = dict(word.partition("=")[::2] for word in shlex.split(known.get("Environment", "")))
-    old = [key for key in sorted(unit) if process.get(key) != unit[key] and not key.endswith("_PROXY")]
-    if process.get(SPEC) != known.get("file"):
-        old.append(SPEC)
-    if old:
-        names = ", ".join(dict.fromkeys(old))
-        complaints.append(f"the process of {service.unit} runs with another {names} than its unit says: restart it")
-    elif process.get(SPEC) != service.spec:
-        complaints.append(f"the process of {service.unit} runs with older settings than declared")
-    return complaints
-
-
-@dataclass(frozen=True)
-class Secrets(Check):
-    """Files with secrets are readable by root alone, and no secret stands where others can read it.
-
-    Args:
-        paths: of sensitive files.
-        values: this host's own secrets; those of others never travel here.
-    """
-
-    paths: tuple[str, ...]
-    values: tuple[str, ...] = field(repr=False)
-    name = "secrets"
-
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """The values, one line each."""
-        forms = {form for value in self.values for form in _forms(value)}
-        return {"PROVISION_SECRETS": "\n".join(sorted(forms))}
+    users: tuple[User, ...]
+    groups: tuple[Group, ...] = ()
+    name = "users"
 
     def question(self) -> str:
-        """Modes of the files; where a value was found."""
-        files = " ".join(quote(path) for path in self.paths)
-        return _SECRETS.format(files=files)
+        """`getent` and `id` of each: `user NAME HOME`, `in NAME GROUP...`, `group NAME`."""
+        names = " ".join(quote(one.name) for one in self.users)
+        groups = " ".join(quote(one.name) for one in self.groups)
+        return _USERS.format(users=names, groups=groups)
 
     def judge(self, answer: Section) -> Verdict:
-        """No line may be a complaint, and the end must be reached."""
-        if not answer.lines or answer.lines[-1] != "end":
-            raise ValueError("the search did not come to its end")
-        complaints = []
-        for line in answer.lines[:-1]:
-            kind, _, rest = line.partition(" ")
-            if kind == "found":
-                complaints.append(f"a secret stands in {printable(rest, 200)}")
-            elif kind == "mode" and not rest.startswith("600 "):
-                mode, _, path = rest.partition(" ")
-                complaints.append(
-                    f"{path} is not there" if mode == "-" else f"{path} has mode {mode.zfill(4)}, not 0600"
-                )
-        return Verdict.of(complaints, f"{len(self.paths)} files, {len(self.values)} values")
+        """Each of them."""
+        if answer.lines[-1:] != ["end"]:
+            raise ValueError("getent gave no answer")
+        homes, member, groups = (
+            {words[1]: words[2:] for line in answer.lines if (words := line.split()) and words[0] == kind and words[1:]}
+            for kind in ("user", "in", "group")
+        )
+        complaints = [text for user in self.users for text in _user(user, homes.get(user.name), member)]
+        complaints += [f"there is no group {one.name}" for one in self.groups if one.name not in groups]
+        return Verdict.of(complaints, f"{len(self.users) + len(self.groups)} as declared")
 
 
-def _forms(value: str) -> tuple[str, ...]:
-    """As it is, and as JSON writes it; of several lines the longest."""
-    line = max(value.splitlines(), key=len, default="")
-    return (line, json.dumps(line)[1:-1]) if len(line) >= SHORTEST else ()
+def _user(user: User, home: list[str] | None, member: dict[str, list[str]]) -> Iterator[str]:
+    if home is None:
+        yield f"there is no user {user.name}"
+        return
+    if home != [user.home]:
+        yield f"the home of {user.name} is {' '.join(home)}, not {user.home}"
+    if missing := [group for group in user.groups if group not in member.get(user.name, [])]:
+        yield f"{user.name} is not in the group {', '.join(missing)}"
 
 
-# grep reads patterns from a file, so that no value is in an argument; this shell's own environment is not searched.
-_SECRETS = """\
-for f in {files}; do printf 'mode %s\\n' "$(stat -c '%a %n' -- "$f" 2>/dev/null || echo "- $f")"; done
-if [ -n "$PROVISION_SECRETS" ]; then
-    p=$PROVISION_TMP/secrets
-    (umask 077; printf '%s\\n' "$PROVISION_SECRETS" >"$p") || exit 1
-    grep -rlF -f "$p" /etc/systemd/system /run/systemd/system 2>/dev/null | sed 's/^/found the unit file /'
-    for c in /proc/[0-9]*/cmdline; do
-        if tr '\\0' ' ' <"$c" 2>/dev/null | grep -qF -f "$p"; then
-            d=${{c%/cmdline}}
-            echo "found the arguments of process ${{d#/proc/}} ($(cat "$d/comm" 2>/dev/null))"
-        fi
-    done
-    if command -v docker >/dev/null 2>&1; then
-        for c in $(docker ps -aq 2>/dev/null); do
-            if docker inspect "$c" | grep -qF -f "$p"; then
-                echo "found docker inspect $(docker inspect -f '{{{{.Name}}}}' "$c")"
-            fi
-        done
-    fi
-    rm -f "$p"
-fi
+_USERS = """\
+for u in {users}; do
+    getent passwd -- "$u" | awk -F: '{{ print "user", $1, $6 }}'
+    printf 'in %s %s\\n' "$u" "$(id -Gn -- "$u" 2>/dev/null)"
+done
+for g in {groups}; do getent group -- "$g" | awk -F: '{{ print "group", $1 }}'; done
 echo end
 """

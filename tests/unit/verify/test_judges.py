@@ -6,30 +6,31 @@ from typing import Any
 import pytest
 
 from provision.resources.base import Section
-from provision.resources.container import Container
 from provision.resources.file import Directory, File
 from provision.resources.model_store import Server
 from provision.resources.service import Service
-from provision.values import Secret
+from provision.resources.user import Group, User
+from provision.values import sha256
 from provision.verify.check import Check, judged
-from provision.verify.checks import open_webui, reach
-from provision.verify.checks.docker import Containers, DockerDaemon
-from provision.verify.checks.ollama import Generation, Models, NoCloud, OneOllama, Version
-from provision.verify.checks.system import Files, Packages, Secrets, Services
+from provision.verify.checks import reach
+from provision.verify.checks.generation import Generation
+from provision.verify.checks.ollama import NoCloud, OneOllama, Version
+from provision.verify.checks.secrets import Secrets
+from provision.verify.checks.services import ServiceRuns, declared_variables
+from provision.verify.checks.system import Files, Packages, Users
 
 SERVER = Server()
 PACKAGES = Packages(("curl", "zstd"))
 FILES = Files((File("/etc/a", "x", mode="0640"), Directory("/srv/b")))
-SERVICES = Services((Service("ollama", spec="abc"),))
-CONTAINERS = Containers((Container("open-webui", "image"),))
-DOCKER = DockerDaemon({"log-driver": "json-file", "live-restore": True})
+USERS = Users((User("ollama", "/srv/o", groups=("video",)),), (Group("office"),))
+SERVICES = ServiceRuns("ollama.service", (Service("ollama", spec="abc"),), {"A": "b c"})
+SERVER_OF_OURS = Version("0.9.3", SERVER, "/opt/ollama/0.9.3/bin/ollama")
 GENERATION = Generation("tiny", SERVER)
 ON_GPU = Generation("tiny", SERVER, gpu=True)
 FAST = Generation("tiny", SERVER, floor=100)
-CHAT = open_webui.Chat("http://127.0.0.1:8080", "it@office.lan", Secret.of("not a secret"), ("tiny:latest",))
 SECRETS = Secrets(("/etc/key",), ("correct-horse",))
 
-UNIT = 'unit=ollama.service\nActiveState={}\nUnitFileState={}\nMainPID=7\nEnvironment=PROVISION_SPEC={} "A=b c"\n'
+UNIT = 'ActiveState={}\nUnitFileState={}\nMainPID=7\nEnvironment=PROVISION_SPEC={} "A=b c"\n'
 PROCESS = "file={}\nprocess=PROVISION_SPEC={}\nprocess=A={}\n"
 GOOD_UNIT = UNIT.format("active", "enabled", "abc")
 LINE: dict[str, Any] = {"model": "tiny", "response": "a", "done": False}
@@ -38,16 +39,21 @@ LOADED = {"name": "tiny:latest", "size": 1000, "size_vram": 0}
 
 
 def generated(whole: object = LAST, stream: tuple[object, ...] = (LINE, LAST), **loaded: object) -> str:
-    """What the question of a generation prints."""
+    """What the question of a generation prints; the last two parts only with a GPU."""
     lines = "\n".join(json.dumps(line) for line in stream)
-    return f"{json.dumps(whole)}\n\n{lines}\n\n\n{json.dumps({'models': [{**LOADED, **loaded}]})}"
+    parts = [json.dumps(whole), lines + "\n", json.dumps({"models": [{**LOADED, **loaded}]})]
+    return "\n--provision-next--\n".join(parts)
 
 
-def chatted(ids: tuple[str, ...] = ("tiny:latest",), content: str = "hello", status: int = 200) -> str:
-    """What the question of a chat prints."""
-    models = json.dumps({"data": [{"id": name} for name in ids]})
-    chat = json.dumps({"choices": [{"message": {"content": content}}]})
-    return f"\n200\n{models}\n200\n{chat}\n{status}\n"
+def on_gpu(size_vram: int, parameters: str = "", seen: str = "") -> str:
+    """The same with a GPU."""
+    parts = [generated(size_vram=size_vram), json.dumps({"parameters": parameters}), seen]
+    return "\n--provision-next--\n".join(parts)
+
+
+def file_lines(mode: str = "640", kind: str = "f", owner: str = "root", text: str = "x") -> str:
+    """What the question of files prints."""
+    return f"0 {kind} {mode} root root\n1 d 755 {owner} root\nsha256-0 {sha256(text)}  -\n"
 
 
 def tags(*names: str, **more: str) -> str:
@@ -57,49 +63,62 @@ def tags(*names: str, **more: str) -> str:
 
 PASSES = [
     (PACKAGES, "curl install ok installed\n\nzstd hold ok installed\n\n"),
-    (FILES, "0 f 640 root root\n1 d 755 root root\n"),
+    (FILES, file_lines()),
+    (USERS, "user ollama /srv/o\nin ollama ollama video\ngroup office\nend\n"),
     (SERVICES, GOOD_UNIT + PROCESS.format("abc", "abc", "b c")),
     (SECRETS, "mode 600 /etc/key\nend\n"),
-    (Version("0.9.3", SERVER), '{"version":"0.9.3"}'),
+    (Version("0.9.3", SERVER), 'exe=/usr/bin/ollama\n{"version":"0.9.3"}'),
+    (SERVER_OF_OURS, 'exe=/opt/ollama/0.9.3/bin/ollama\n{"version":"0.9.3"}'),
     (OneOllama(), "/usr/local/bin/ollama\n"),
-    (Models(("tiny", "Other:7b"), SERVER), tags("tiny:latest", "other:7b")),
     (NoCloud(SERVER), "cloud=1\n" + tags("tiny:latest")),
     (GENERATION, generated()),
-    (ON_GPU, generated(size_vram=1000)),
+    (ON_GPU, on_gpu(1000)),
     (Generation("tiny", SERVER, floor=39), generated()),
-    (DOCKER, '{"LoggingDriver":"json-file","LiveRestoreEnabled":true,"ServerVersion":"26"}'),
-    (CONTAINERS, "/open-webui running unless-stopped healthy\n"),
-    (CONTAINERS, "/open-webui running unless-stopped \n"),
-    (open_webui.Ready("u"), '{"status":true}\n200\n{"status":true}\n200\n'),
-    (open_webui.Closed("u"), '{"detail":"no"}\n401\n{"detail":"no"}\n403\n'),
-    (open_webui.Closed("u", signup=True), '{"detail":"no"}\n401\n{"detail":"no"}\n400\n'),
-    (CHAT, chatted()),
 ]
 
 FAILS = [
     (PACKAGES, "curl install ok installed\n\nzstd \n", "not installed: zstd"),
     (PACKAGES, "curl install ok installed\n\nzstd deinstall ok config-files\n", "not installed: zstd"),
-    (FILES, "0 f 644 root root\n1 d 755 root root\n", "/etc/a has mode 0644, not 0640"),
-    (FILES, "0 f 640 root root\n1 d 755 ollama root\n", "/srv/b belongs to ollama:root, not root:root"),
-    (FILES, "0 \n1 d 755 root root\n", "/etc/a is not there"),
-    (FILES, "0 l 777 root root\n1 d 755 root root\n", "/etc/a is no file"),
+    (FILES, file_lines(mode="644"), "/etc/a has mode 0644, not 0640"),
+    (FILES, file_lines(owner="ollama"), "/srv/b belongs to ollama:root, not root:root"),
+    (FILES, "0 \n1 d 755 root root\nsha256-0 \n", "/etc/a is not there"),
+    (FILES, file_lines(kind="l"), "/etc/a is no file"),
+    (FILES, file_lines(text="y"), "/etc/a has another content than declared"),
+    (FILES, "0 f 640 root root\n1 d 755 root root\nsha256-0 \n", "/etc/a has another content than declared"),
+    (FILES, "0 f 640 root root\n1 d 755 root root\n", "cannot be asked"),
     (FILES, "", "cannot be asked"),
+    (USERS, "in ollama \ngroup office\nend\n", "there is no user ollama"),
+    (USERS, "user ollama /home/o\nin ollama video\ngroup office\nend\n", "the home of ollama is /home/o, not /srv/o"),
+    (USERS, "user ollama /srv/o\nin ollama ollama\ngroup office\nend\n", "ollama is not in the group video"),
+    (USERS, "user ollama /srv/o\nin ollama video\nend\n", "there is no group office"),
+    (USERS, "user ollama /srv/o\n", "cannot be asked"),
     (SERVICES, UNIT.format("inactive", "enabled", "abc"), "ollama.service is inactive"),
     (SERVICES, UNIT.format("active", "disabled", "abc") + PROCESS.format("abc", "abc", "b c"), "disabled at boot"),
     (SERVICES, GOOD_UNIT + PROCESS.format("abc", "abc", "old"), "runs with another A than its unit says"),
     (SERVICES, GOOD_UNIT + PROCESS.format("new", "abc", "b c"), "runs with another PROVISION_SPEC than its unit says"),
     (SERVICES, UNIT.format("active", "enabled", "x") + PROCESS.format("x", "x", "b c"), "older settings than declared"),
+    (SERVICES, UNIT.format("active", "", "abc") + PROCESS.format("abc", "abc", "b c"), "not there at boot"),
+    (
+        SERVICES,
+        GOOD_UNIT.replace("A=b c", "A=x") + PROCESS.format("abc", "abc", "x"),
+        "the process of ollama.service runs with another A than declared",
+    ),
     (SERVICES, "", "cannot be asked"),
     (SECRETS, "mode 644 /etc/key\nend\n", "/etc/key has mode 0644, not 0600"),
     (SECRETS, "mode - /etc/key\nend\n", "/etc/key is not there"),
-    (SECRETS, "mode 600 /etc/key\nfound docker inspect /chat\nend\n", "a secret stands in docker inspect /chat"),
+    (
+        SECRETS,
+        "mode 600 /etc/key\nfound /etc/key.bak, which everybody can read\nend\n",
+        "a secret stands in /etc/key.bak, which everybody can read",
+    ),
     (SECRETS, "mode 600 /etc/key\n", "cannot be asked"),
-    (Version("0.9.3", SERVER), '{"version":"0.9.4"}', "0.9.4 answers on port 11434, 0.9.3 is declared"),
+    (SERVER_OF_OURS, 'exe=/tmp/ollama\n{"version":"0.9.3"}', "its process runs /tmp/ollama, not /opt/ollama/0.9.3"),
+    (SERVER_OF_OURS, 'exe=\n{"version":"0.9.3"}', "its process runs nothing"),
+    (SERVER_OF_OURS, 'exe=/opt/x (deleted)\n{"version":"0.9.3"}', "which was replaced since: restart it"),
+    (Version("0.9.3", SERVER), 'exe=\n{"version":"0.9.4"}', "0.9.4 answers on port 11434, 0.9.3 is declared"),
     (Version("0.9.3", SERVER), "", "cannot be asked"),
     (OneOllama(), "/usr/bin/ollama\n/usr/local/bin/ollama\n", "2 in PATH: /usr/bin/ollama, /usr/local/bin/ollama"),
     (OneOllama(), "", "none is in PATH"),
-    (Models(("tiny", "other:7b"), SERVER), tags("tiny:latest"), "missing: other:7b"),
-    (Models(("tiny",), SERVER), '{"models":null}', "cannot be asked"),
     (NoCloud(SERVER), "cloud=\n" + tags("tiny:latest"), "without OLLAMA_NO_CLOUD=1"),
     (NoCloud(SERVER), "cloud=1\n" + tags("big:120b-cloud"), "big:120b-cloud runs at ollama.com"),
     (NoCloud(SERVER), "cloud=1\n" + tags("big:120b", remote_host="https://ollama.com"), "runs at ollama.com"),
@@ -113,24 +132,9 @@ FAILS = [
     (GENERATION, generated(name="other:latest"), "not in memory after it answered"),
     (GENERATION, generated().replace("}", "", 1), "cannot be asked"),
     (GENERATION, "", "cannot be asked"),
-    (ON_GPU, generated(size_vram=400), "600 B of 1.0 kB are on the CPU"),
+    (ON_GPU, on_gpu(400), "600 B of 1.0 kB are on the CPU"),
+    (ON_GPU, generated(size_vram=1000), "cannot be asked: 3 answers"),
     (FAST, generated(), "40.0 tokens/s, at least 100 are demanded"),
-    (DOCKER, '{"LoggingDriver":"journald","LiveRestoreEnabled":true}', 'log-driver is "journald", not "json-file"'),
-    (DOCKER, '{"LoggingDriver":"json-file","LiveRestoreEnabled":false}', "live-restore is false, not true"),
-    (DOCKER, '{"ServerErrors":["no daemon"]}', "the engine does not answer: no daemon"),
-    (CONTAINERS, "/open-webui missing\n", "open-webui is missing"),
-    (CONTAINERS, "/open-webui exited unless-stopped \n", "open-webui is exited"),
-    (CONTAINERS, "/open-webui running no healthy\n", "has the restart policy no, not unless-stopped"),
-    (CONTAINERS, "/open-webui running unless-stopped unhealthy\n", "open-webui is unhealthy"),
-    (open_webui.Ready("u"), '{"status":true}\n200\n{"status":false}\n200\n', "/ready answers HTTP 200"),
-    (open_webui.Ready("u"), '{"status":true}\n200\nstarting\n503\n', "/ready answers HTTP 503 starting"),
-    (open_webui.Ready("u"), "\n000\n\n000\n", "cannot be asked"),
-    (open_webui.Closed("u"), '{"data":[]}\n200\n{}\n403\n', "/api/models answers HTTP 200 to strangers"),
-    (open_webui.Closed("u"), '{"detail":"no"}\n401\n{"detail":"no"}\n400\n', "sign-up is open"),
-    (CHAT, '{"detail":"wrong"}\n400\n', "it@office.lan cannot sign in: HTTP 400"),
-    (CHAT, chatted(ids=("other:latest",)), "models not seen: tiny:latest"),
-    (CHAT, chatted(content=""), "the chat's answer is empty"),
-    (CHAT, chatted(status=500), "the chat answers HTTP 500"),
 ]
 
 
@@ -179,7 +183,16 @@ def test_a_port_on_loopback_must_not_answer_others(answers: bool, status: str) -
 
 
 def test_secrets_travel_in_no_question() -> None:
-    for check, secret in ((SECRETS, "correct-horse"), (CHAT, "not a secret")):
-        assert secret not in check.question()
-        assert any(secret in value for value in check.secrets.values())
-        assert secret not in repr(check)
+    assert "correct-horse" not in SECRETS.question()
+    assert any("correct-horse" in value for value in SECRETS.secrets.values())
+    assert "correct-horse" not in repr(SECRETS)
+
+
+def test_the_declared_environment_of_a_unit_is_that_of_its_own_files_the_last_one_wins() -> None:
+    folder = "/etc/systemd/system/"
+    files = [
+        File(folder + "a.service.d/50.conf", '[Service]\nEnvironment="B=2 3"\nEnvironment=P=5%%\n'),
+        File(folder + "a.service", "[Service]\nEnvironment=A=1 B=1\nExecStart=x\n"),
+        File(folder + "b.service", "[Service]\nEnvironment=C=1\n"),
+    ]
+    assert declared_variables("a.service", files) == {"A": "1", "B": "2 3", "P": "5%"}

@@ -18,6 +18,7 @@ from typing import Any
 
 Question = dict[str, Any]
 REFUSED = (400, 401)
+TOKEN = Path("/dev/shm/provision-token")
 PATIENCE = 200
 """Seconds: 15 sign-ins in 3 minutes are allowed for an e-mail address (routers/auths.py), then it answers 429."""
 
@@ -80,6 +81,33 @@ def sign_in(question: Question) -> str:
         return str(answer["token"])
 
 
+def token_of(question: Question) -> str:
+    """A token of the admin account: an earlier action's while it works, for sign-ins are limited.
+
+    It stays in the container's memory, which only those can read who can read the password too.
+
+    Raises:
+        Refused: as `sign_in`.
+    """
+    try:
+        kept = TOKEN.read_text()
+        mine = call(question, "/api/v1/auths/", token=kept)
+        if (str(mine["email"]).lower(), mine["role"]) == (question["email"], "admin"):
+            return kept
+    except (OSError, Refused, KeyError, TypeError):
+        pass
+    token = sign_in(question)
+    keep(token)
+    return token
+
+
+def keep(token: str) -> None:
+    """Leave the token for later actions of this container's life."""
+    TOKEN.unlink(missing_ok=True)
+    with os.fdopen(os.open(TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+
+
 def secret(question: Question, name: str) -> str:
     """A secret's text."""
     return (Path(question["secrets"]) / name).read_text()
@@ -98,12 +126,13 @@ def admin(question: Question) -> None:
         database.execute("update \"user\" set role = 'admin' where lower(email) = ?", (question["email"],))
         database.execute("update auth set active = 1 where lower(email) = ?", (question["email"],))
     try:
-        sign_in(question)
+        token = sign_in(question)
     except Refused as error:
         if error.status not in REFUSED:
             raise
         set_password(question)
-        sign_in(question)
+        token = sign_in(question)
+    keep(token)
     stored = find(question)
     print(hashlib.sha256(f"{secret(question, 'admin_password')}\n{stored}".encode()).hexdigest())
 
@@ -159,12 +188,12 @@ def create(question: Question) -> None:
 def settings(question: Question) -> None:
     """Import the values on stdin: key -> value. Other keys stay as they are."""
     values = json.load(sys.stdin)
-    call(question, "/api/v1/configs/import", {"config": values}, sign_in(question))
+    call(question, "/api/v1/configs/import", {"config": values}, token_of(question))
 
 
 def access(question: Question) -> None:
     """Let the group exist and let it read each model; other grants of a model stay."""
-    token = sign_in(question)
+    token = token_of(question)
     with connect(question, "ro") as database:
         row = database.execute('select id from "group" where name = ?', (question["group"],)).fetchone()
     if row:
@@ -188,7 +217,7 @@ def access(question: Question) -> None:
 
 def prove(question: Question) -> None:
     """Sign in, and read the model list through every backend."""
-    token = sign_in(question)
+    token = token_of(question)
     for index, backend in enumerate(question["backends"]):
         try:
             call(question, f"/ollama/api/tags/{index}", token=token)
