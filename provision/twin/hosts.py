@@ -132,7 +132,7 @@ class Twin:
         """
         container = self.client.containers.get(host.container)
         code, out = container.exec_run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
-        words = (out or b"").decode("utf-8", "replace").split()
+        words = out.decode("utf-8", "replace").split() if isinstance(out, bytes) else []
         if code or len(words) < 2:
             raise HostError(host.name, "the twin has no host key")
         return f"[127.0.0.1]:{host.port} {words[0]} {words[1]}\n"
@@ -219,7 +219,9 @@ class Twin:
         network = names.object_name(self.id)
         # The name by which peers know it leads to it.
         endpoint = api.create_endpoint_config(aliases=[name.lower()])
-        config = api.create_host_config(port_bindings={22: ("127.0.0.1", _free_port())}, network_mode=network, **_LIKE_A_SERVER)
+        config = api.create_host_config(
+            port_bindings={22: ("127.0.0.1", _free_port())}, network_mode=network, **_LIKE_A_SERVER
+        )
         labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(image, key)}
         endpoints: Any = {network: endpoint}
         made = api.create_container(

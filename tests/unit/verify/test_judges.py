@@ -12,7 +12,6 @@ from provision.resources.service import Service
 from provision.resources.user import Group, User
 from provision.values import sha256
 from provision.verify.check import Check, judged
-from provision.verify.checks import reach
 from provision.verify.checks.generation import Generation
 from provision.verify.checks.ollama import NoCloud, OneOllama, Version
 from provision.verify.checks.secrets import Secrets
@@ -165,21 +164,6 @@ def test_an_embedding_model_is_skipped_visibly() -> None:
     out = generated(whole={"error": '"nomic" does not support generate'})
     verdict = judged(GENERATION, Section(0, out.encode()))
     assert (verdict.status, verdict.message) == ("skipped", "it makes embeddings only")
-
-
-@pytest.mark.parametrize(
-    ("address", "status", "cause"),
-    [("", "failed", "no address"), ("127.0.0.1", "skipped", "this machine itself")],
-)
-def test_a_port_that_cannot_be_tried_is_no_silent_pass(address: str, status: str, cause: str) -> None:
-    verdict = reach.closed(address, 11434)
-    assert verdict.status == status
-    assert cause in verdict.message
-
-
-@pytest.mark.parametrize(("answers", "status"), [(True, "failed"), (False, "passed")])
-def test_a_port_on_loopback_must_not_answer_others(answers: bool, status: str) -> None:
-    assert reach.judge(reach.Answers("10.0.0.1", 11434, answers)).status == status
 
 
 def test_secrets_travel_in_no_question() -> None:

@@ -1,0 +1,86 @@
+"""Who can get in: what answers is compared with what is declared."""
+
+import subprocess
+
+import pytest
+
+from provision.facts.model import Listener
+from provision.verify.checks.reach import HERE, Doors, Knock, judge, knock, parse, published, script
+from provision.view import OpenPort
+
+GUARDED = OpenPort(11434, ("10.0.0.2", "10.9.0.0/16"), "ollama.allow says who may")
+LOOPBACK = OpenPort(11434, (), "ollama.listen is loopback")
+CHAT = OpenPort(8080, None, "open_webui.listen is 0.0.0.0")
+WEB = Knock("web", "10.0.0.2", 11434, True)
+STRANGER = Knock("old", "10.0.0.3", 11434, True)
+
+
+def doors(*declared: OpenPort, **more: object) -> Doors:
+    return Doors("10.0.0.1", declared, **more)  # type: ignore[arg-type]
+
+
+def shut(one: Knock) -> Knock:
+    return Knock(one.source, one.address, one.port, False)
+
+
+@pytest.mark.parametrize(
+    ("declared", "knocks", "cause"),
+    [
+        ((LOOPBACK,), [shut(WEB)], ""),
+        ((LOOPBACK,), [WEB], "10.0.0.1:11434 answers web, although ollama.listen is loopback"),
+        ((GUARDED,), [WEB, shut(STRANGER)], ""),
+        ((GUARDED,), [WEB, STRANGER], "10.0.0.1:11434 answers old, although ollama.allow says who may"),
+        ((GUARDED,), [shut(WEB)], "10.0.0.1:11434 does not answer web, although ollama.allow says who may"),
+        ((GUARDED,), [Knock("far", "10.9.3.4", 11434, True)], ""),
+        # Nobody knows as whom this machine would be seen, when nothing answers.
+        ((GUARDED,), [Knock(HERE, "", 11434, False)], ""),
+        ((CHAT,), [Knock(HERE, "10.0.0.9", 8080, True)], ""),
+        ((CHAT,), [Knock(HERE, "", 8080, False)], "10.0.0.1:8080 does not answer this machine"),
+    ],
+)
+def test_declared_ports_answer_those_they_are_for(
+    declared: tuple[OpenPort, ...], knocks: list[Knock], cause: str
+) -> None:
+    verdict = judge(doors(*declared), knocks)
+    assert verdict.status == ("failed" if cause else "passed"), verdict
+    assert verdict.message.startswith(cause)
+
+
+def test_what_nobody_declared_must_not_answer_whoever_opened_it() -> None:
+    seen = doors(listeners=(Listener("0.0.0.0", 9100, "node_exporter"),), published=frozenset({8443}))
+    assert seen.ports == (8443, 9100)
+    verdict = judge(seen, [Knock(HERE, "10.0.0.9", 9100, True), Knock("web", "10.0.0.2", 8443, True)])
+    assert "10.0.0.1:9100 (node_exporter) answers this machine, and nothing declares it" in verdict.message
+    assert "10.0.0.1:8443 answers web" in verdict.message
+
+
+def test_the_way_in_is_not_declared() -> None:
+    seen = doors(listeners=(Listener("0.0.0.0", 2222, "sshd"), Listener("::", 22, "systemd")))
+    assert judge(seen, [Knock(HERE, "", port, True) for port in seen.ports]).status == "passed"
+
+
+def test_what_listens_on_loopback_is_not_tried() -> None:
+    assert doors(listeners=(Listener("127.0.0.1", 631), Listener("::1", 631))).ports == ()
+
+
+def test_a_host_that_cannot_be_tried_is_no_silent_pass() -> None:
+    assert judge(Doors(""), []).status == "failed"
+    assert judge(doors(LOOPBACK), []).status == "skipped"
+
+
+def test_ports_that_containers_publish() -> None:
+    text = (
+        "0.0.0.0:8080->8080/tcp, [::]:8080->8080/tcp\n127.0.0.1:9000->9000/tcp\n\n"
+        "0.0.0.0:7000-7002->7000-7002/tcp\n0.0.0.0:53->53/udp\n443/tcp\n"
+    )
+    assert published(text) == {8080, 7000, 7001, 7002}
+
+
+def test_the_script_tells_open_ports_from_closed_ones(free_and_open: tuple[int, int]) -> None:
+    free, listening = free_and_open
+    ended = subprocess.run(
+        ["sh", "-c", script({"127.0.0.1": (free, listening)})], capture_output=True, text=True, check=True
+    )
+    found = parse(ended.stdout, "web", "10.0.0.2")
+    assert {one.port: one.open for one in found["127.0.0.1"]} == {free: False, listening: True}
+    assert {one.port: one.open for one in knock("127.0.0.1", (free, listening))} == {free: False, listening: True}
