@@ -20,6 +20,7 @@ from typing import Any
 import docker
 from docker.types import IPAMConfig, IPAMPool
 
+from tests.lab.cache import LabError
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab, prepare
 from tests.lab.seeds import seeded_volume
@@ -42,7 +43,8 @@ def up() -> int:
     password = write_state(lab)
     make_servers(lab)
     environ = os.environ | {"WEBUI_ADMIN_PASSWORD": password}
-    for step in (("trust", "--yes", "all"), ("plan",), ("apply",), ("apply",)):
+    # The last one is the proof that nothing is left to do: it would end with 2.
+    for step in (("trust", "--yes", "all"), ("plan",), ("apply",), ("apply",), ("plan", "--exit-code")):
         say(f"provision {' '.join((step[0], '-i', INVENTORY, *step[1:]))}")
         ended = subprocess.run(
             [sys.executable, "-m", "provision", step[0], "-i", INVENTORY, *step[1:]], cwd=ROOT, env=environ, check=False
@@ -51,7 +53,9 @@ def up() -> int:
             return ended.returncode
     say(f"chat completion through {URL}")
     print(f"  {QUESTION}\n  {chat(password)[:200]!r}")
-    print(f"  the model was loaded on gpu01: {loaded()}")
+    if not (models := loaded()):
+        raise LabError("the answer came, but gpu01 has no model in memory")
+    print(f"  the model was loaded on gpu01: {models}")
     print(
         f"\nOpen WebUI   {URL}\nlogin        {EMAIL}\npassword     {password}\n"
         f"again        WEBUI_ADMIN_PASSWORD={password} .venv/bin/provision plan -i {INVENTORY}\n"
@@ -107,7 +111,7 @@ def loaded() -> str:
     script = "curl -s http://127.0.0.1:11434/api/ps"
     answer = docker.from_env().containers.get("gpu01").exec_run(["sh", "-c", script]).output
     assert isinstance(answer, bytes)
-    return ", ".join(model["name"] for model in json.loads(answer)["models"]) or "nothing"
+    return ", ".join(model["name"] for model in json.loads(answer)["models"])
 
 
 def call(path: str, body: Mapping[str, object], token: str = "") -> Any:

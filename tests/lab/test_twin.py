@@ -1,0 +1,189 @@
+"""Twins on this machine's engine: made whole, repaired, removed; and the office's inventory tested with them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.cli import ROOT
+from tests.lab.hosts import Result
+from tests.lab.machine import client
+from tests.lab.prepare import Lab
+from tests.lab.wait import until
+
+THREE = {"all": {"vars": {"provision_roles": []}, "hosts": {"a.office.lan": {}, "b": {}, "c": {}}}}
+
+
+@dataclass
+class Fleet:
+    """An inventory in a folder of its own, and `provision` run there."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "inventory" / "office.yml"
+
+    def write(self, data: object) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(yaml.safe_dump(data))
+
+    def run(self, *words: str, **environ: str) -> Result:
+        """Run `provision WORDS...`."""
+        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
+        ended = subprocess.run(
+            [sys.executable, "-m", "provision", *words[:2], "-i", str(self.path), *words[2:]],
+            cwd=self.folder,
+            env=os.environ | own | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+    def check(self, *words: str, **environ: str) -> str:
+        result = self.run(*words, **environ)
+        assert result.rc == 0, f"{words}: {result.rc}\n{result.out}{result.err}"
+        return result.out
+
+    def containers(self) -> dict[str, str]:
+        """Host -> id of its container."""
+        label = f"provision.twin.inventory={self.path.resolve()}"
+        found = client().containers.list(all=True, filters={"label": label})
+        return {one.labels["provision.twin.host"]: str(one.id) for one in found}
+
+
+@pytest.fixture
+def fleet(lab: Lab, tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path)
+    made.write(THREE)
+    yield made
+    made.run("twin", "down")
+
+
+def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:
+    assert fleet.check("twin", "up").count("started from") == 3
+    first = fleet.containers()
+    assert "started from" not in fleet.check("twin", "up")
+    assert fleet.containers() == first
+
+    boot_id = ("twin", "ssh", "a.office.lan", "--", "cat", "/proc/sys/kernel/random/boot_id")
+    before = fleet.check(*boot_id)
+    fleet.run("twin", "ssh", "a.office.lan", "--", "sudo", "systemctl", "reboot")
+    until(lambda: fleet.run(*boot_id).out.strip() not in ("", before.strip()), "another boot", 60)
+    # Peers find each other by their inventory names.
+    assert fleet.check("twin", "ssh", "b", "--", "getent", "hosts", "a.office.lan").strip()
+    refused = fleet.run("twin", "ssh", "b", "--", "sudo", "sysctl", "-w", "vm.swappiness=60")
+    assert refused.rc != 0
+
+    client().containers.get(first["b"]).remove(force=True)
+    client().containers.get(first["c"]).stop(timeout=1)
+    assert fleet.check("twin", "up").count("started from") == 1
+    assert fleet.containers()["a.office.lan"] == first["a.office.lan"]
+
+    fleet.write({"all": {"hosts": {"a.office.lan": {}}}})
+    fleet.check("twin", "up")
+    assert set(fleet.containers()) == {"a.office.lan"}
+
+    foreign = client().containers.create("provision-lab/debian-13:plain", labels={"provision.twin": "another"})
+    try:
+        # Also when the inventory cannot be read any more.
+        fleet.path.write_text("all: [")
+        fleet.check("twin", "down")
+        assert fleet.containers() == {}
+        foreign.reload()
+    finally:
+        foreign.remove()
+    assert not list(fleet.folder.glob("state/provision/twins/*"))
+
+
+def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet) -> None:
+    fleet.write({"all": {"hosts": {"a": {"twin": {"image": "debian-31"}}}}})
+    wrong = fleet.run("twin", "up")
+    assert (wrong.rc, len(wrong.err.splitlines())) == (3, 1)
+    assert "there is no twin image 'debian-31'" in wrong.err
+    fleet.write(THREE)
+    nobody = fleet.run("twin", "up", DOCKER_HOST="unix:///nowhere.sock")
+    assert (nobody.rc, len(nobody.err.splitlines())) == (3, 1)
+    assert "none answers" in nobody.err
+    unknown = fleet.run("twin", "ssh", "d")
+    assert unknown.rc == 3
+    assert fleet.containers() == {}
+
+
+def test_a_role_that_is_not_idempotent_fails_the_test_and_is_told(fleet: Fleet) -> None:
+    (fleet.folder / "roles").mkdir()
+    (fleet.folder / "roles" / "restless.py").write_text(RESTLESS)
+    fleet.write({"all": {"vars": {"provision_roles": ["restless"]}, "hosts": {"a": {}}}})
+    result = fleet.run("twin", "test", "--proof", "proof.json")
+    assert result.rc == 1, result.out + result.err
+    assert "did not converge" in result.out + result.err
+    assert json.loads((fleet.folder / "proof.json").read_text())["passed"] is False
+    assert fleet.containers() == {}
+
+
+RESTLESS = '''"""A file that is never as it was written."""
+
+from provision import Change, Run
+from pydantic import BaseModel
+
+
+class Settings(BaseModel):
+    pass
+
+
+class Restless:
+    id = "restless:file"
+
+    def probe(self):
+        return "date +%s%N"
+
+    def observe(self, section):
+        return section.text
+
+    def plan(self, observed, pending):
+        return Change(self.id, "touch", "it is another time")
+
+    def steps(self, change):
+        yield Run("true")
+
+
+def declare(host, want):
+    yield Restless()
+'''
+
+
+def test_the_offices_inventory_with_the_labs_artefacts(fleet: Fleet, lab: Lab) -> None:
+    shutil.copy(ROOT / "inventory" / "office.yml", fleet.path)
+    tiny = {"gguf": str(lab.artifacts / "tiny.gguf"), "source": None}
+    old = {"ollama": {"version": "0.9.3", "allow_vulnerable": True}}
+    for group, models in {"gpu": {"gpt-oss:20b": tiny}, "old": {"llama3.2:3b": tiny}}.items():
+        variables = fleet.path.parent / "group_vars" / f"{group}.yml"
+        variables.parent.mkdir(exist_ok=True)
+        variables.write_text(yaml.safe_dump({"twin": {"settings": {**old, "models": models}}}))
+    words = ("--artifacts", str(lab.artifacts), "--proof", "out/proof.json", "--junit", "junit.xml")
+    said = fleet.check("twin", "test", *words, WEBUI_ADMIN_PASSWORD="a-password-of-the-office")
+    assert "twin test: passed" in said
+    proof = json.loads((fleet.folder / "out" / "proof.json").read_text())
+    hosts = {"gpu01.office.lan", "gpu02.office.lan", "gpu03.office.lan", "gpu04.office.lan"}
+    hosts |= {"server2017.office.lan", "chat.office.lan"}
+    assert set(proof["hosts"]) == set(proof["first_run"]) == hosts
+    assert all(proof["first_run"].values())
+    assert not any(proof["left_after_first_run"].values())
+    assert not any(proof["second_run"].values())
+    assert proof["replaced"]["gpu01.office.lan"]["settings"]["models"]["gpt-oss:20b"]["gguf"] == tiny["gguf"]
+    checks = {(one["host"], one["check"]): one["status"] for one in proof["checks"]}
+    assert set(checks.values()) == {"passed"}
+    assert ("gpu04.office.lan", "generation office-assistant") in checks
+    assert ("chat.office.lan", "webui chat") in checks
+    assert "a-password-of-the-office" not in said + json.dumps(proof)
+    assert fleet.containers() == {}
