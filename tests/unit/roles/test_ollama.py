@@ -1,0 +1,164 @@
+"""What the role ollama declares: the unit's text, the variables of the server, where its archive comes from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pydantic import ValidationError
+
+from provision.facts.model import OS, Identity
+from provision.resources.base import Resource
+from provision.resources.endpoint import Endpoint
+from provision.resources.file import File
+from provision.resources.firewall import Firewall, Guarded
+from provision.resources.models_directory import ModelsDirectory
+from provision.resources.release import Release
+from provision.resources.user import User
+from provision.roles import load_role
+from provision.templates import builtin
+from provision.view import HostView, Peer
+
+ROLE: Any = load_role("ollama")
+DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
+GROUPS = {"video": 44, "render": 993}
+NAME = "ollama-linux-amd64.tar.zst"
+
+T = TypeVar("T")
+
+
+def declare(artifacts: Path | None = None, groups: Mapping[str, int] = GROUPS, **settings: Any) -> list[Resource]:
+    """What is declared with these settings."""
+    identity = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33, groups=groups)
+    peers = {"web": (Peer("chat", "10.0.0.2"), Peer("gpu", "10.0.0.11"))}
+    view = HostView(
+        "gpu", identity, ("ollama",), {}, {}, builtin().render, lambda name: None, peers.__getitem__, artifacts
+    )
+    return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
+
+
+def one(kind: type[T], resources: list[Resource]) -> T:
+    """The only resource of a kind."""
+    (found,) = (resource for resource in resources if isinstance(resource, kind))
+    return found
+
+
+def text(path: str, resources: list[Resource]) -> list[str]:
+    """The lines of a declared file."""
+    (found,) = (resource for resource in resources if isinstance(resource, File) and resource.path == path)
+    assert isinstance(found.content, str)
+    return found.content.splitlines()
+
+
+def values(key: str, lines: list[str]) -> list[str]:
+    """All values of a key of a unit."""
+    return [line.removeprefix(f"{key}=") for line in lines if line.startswith(f"{key}=")]
+
+
+def test_the_unit_closes_all_devices_but_those_of_gpus() -> None:
+    lines = text(ROLE.UNIT, declare())
+    assert values("DevicePolicy", lines) == ["closed"]
+    allowed = values("DeviceAllow", lines)
+    nvidia = {"char-nvidia", "char-nvidiactl", "char-nvidia-frontend", "char-nvidia-uvm", "char-nvidia-caps"}
+    assert set(allowed) == nvidia | {"char-drm", "char-kfd", "/dev/dxg"}
+    assert values("PrivateDevices", lines) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "homes"), [(ROLE.MODELS, "yes"), ("/srv/models", "yes"), ("/home/models", "no"), ("/root/m", "no")]
+)
+def test_the_unit_writes_only_to_its_home_and_to_the_models(folder: str, homes: str) -> None:
+    resources = declare(models_dir=folder)
+    lines = text(ROLE.UNIT, resources)
+    assert values("ProtectSystem", lines) == ["strict"]
+    assert values("ReadWritePaths", lines) == [f"{ROLE.HOME} {folder}"]
+    assert values("ProtectHome", lines) == [homes]
+    assert one(ModelsDirectory, resources).path == folder
+    assert f'"OLLAMA_MODELS={folder}"' in " ".join(text(ROLE.DROP_IN, resources))
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(GROUPS, ["render video"]), ({"video": 44}, ["video"]), ({}, [])])
+def test_only_groups_that_exist_are_named(groups: dict[str, int], expected: list[str]) -> None:
+    """systemd does not start a unit with an unknown group."""
+    resources = declare(groups=groups)
+    assert values("SupplementaryGroups", text(ROLE.UNIT, resources)) == expected
+    assert " ".join(one(User, resources).groups) == "".join(expected)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"OLLAMA_KEEP_ALIFE": "30m"}, "does not read OLLAMA_KEEP_ALIFE; did you mean 'OLLAMA_KEEP_ALIVE'"),
+        ({"CUDA_VISIBLE_DEVICE": "0"}, "did you mean 'CUDA_VISIBLE_DEVICES'"),
+        ({"OLLAMA_HOST": "0.0.0.0"}, "OLLAMA_HOST is set by listen and port"),
+        ({"OLLAMA_MODELS": "/srv"}, "OLLAMA_MODELS is set by models_dir"),
+        ({"OLLAMA_MAX_VRAM": "1"}, "no longer reads OLLAMA_MAX_VRAM"),
+        ({"OLLAMA_ORIGINS": "a\nEnvironment=b"}, "OLLAMA_ORIGINS has more than one line"),
+    ],
+)
+def test_a_variable_that_has_no_effect_is_refused(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ROLE.Settings.model_validate({"environment": environment})
+
+
+def test_a_changed_variable_is_another_drop_in_and_the_same_unit() -> None:
+    first, second = declare(), declare(environment={"HSA_OVERRIDE_GFX_VERSION_0": "11.0.0"})
+    assert text(ROLE.UNIT, first) == text(ROLE.UNIT, second)
+    assert 'Environment="HSA_OVERRIDE_GFX_VERSION_0=11.0.0"' in text(ROLE.DROP_IN, second)
+    assert text(ROLE.DROP_IN, first) != text(ROLE.DROP_IN, second)
+
+
+def artifact(folder: Path, name: str) -> Path:
+    """An archive among the artefacts."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"archive")
+    return path
+
+
+def test_the_archive_comes_from_the_artifacts_else_the_mirror_else_the_official_place(tmp_path: Path) -> None:
+    mirror, version = "http://mirror.office.lan/ollama/", "0.32.15"
+    official = f"https://github.com/ollama/ollama/releases/download/v{version}/{NAME}"
+    mirrored = f"http://mirror.office.lan/ollama/v{version}/{NAME}"
+
+    def source(**settings: Any) -> Path | tuple[str, ...]:
+        return one(Release, declare(version=version, **settings)).archive
+
+    assert source() == (official,)
+    assert source(mirror=mirror) == (mirrored,)
+    # An artefacts' directory without it: the mirror, and never the internet.
+    assert source(mirror=mirror, artifacts=tmp_path) == (mirrored,)
+    with pytest.raises(ValueError, match=f"there is no {NAME} of version {version} in "):
+        source(artifacts=tmp_path)
+    flat = artifact(tmp_path, f"ollama-linux-amd64-{version}.tar.zst")
+    assert source(mirror=mirror, artifacts=tmp_path) == flat
+    nested = artifact(tmp_path, f"v{version}/{NAME}")
+    assert source(mirror=mirror, artifacts=tmp_path) == nested
+
+
+@pytest.mark.parametrize(("version", "suffix"), [("0.18.0", ".tar.zst"), ("0.13.5", ".tgz")])
+def test_the_archive_s_suffix_follows_the_version(version: str, suffix: str) -> None:
+    release = one(Release, declare(version=version, allow_vulnerable=True))
+    assert release.file_name == f"ollama-linux-amd64{suffix}"
+
+
+def test_the_digest_is_the_declared_one_else_that_beside_the_archive(tmp_path: Path) -> None:
+    beside, said = "a" * 64, "B" * 64
+    folder = artifact(tmp_path, f"v0.32.15/{NAME}").parent
+    (folder / "sha256sum.txt").write_text(f"{'c' * 64}  ./ollama-linux-arm64.tar.zst\n{beside}  ./{NAME}\n")
+    assert one(Release, declare(artifacts=tmp_path, version="0.32.15")).sha256 == beside
+    declared = declare(artifacts=tmp_path, version="0.32.15", sha256={NAME: said})
+    assert one(Release, declared).sha256 == said.lower()
+
+
+def test_an_old_server_is_refused_unless_it_is_said() -> None:
+    with pytest.raises(ValueError, match="CVE-2026-7482"):
+        declare(version="0.17.0")
+    assert one(Endpoint, declare(version="0.17.0", allow_vulnerable=True)).expect == {"version": "0.17.0"}
+
+
+def test_a_server_of_the_lan_is_guarded_and_does_not_name_itself() -> None:
+    assert not [resource for resource in declare() if isinstance(resource, Firewall)]
+    resources = declare(listen="lan", allow=["web"], allow_networks=["10.1.0.0/16"])
+    assert one(Firewall, resources).ports == (Guarded(11434, ("10.0.0.2", "10.1.0.0/16")),)
+    assert "OLLAMA_HOST=0.0.0.0:11434" in " ".join(text(ROLE.DROP_IN, resources))
