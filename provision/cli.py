@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import typer
+import typer.core
 
 from provision.errors import ProvisionError
 
@@ -40,6 +41,13 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
+class _InOrder(typer.core.TyperGroup):
+    """Lists commands as `VERBS` does; typer lists those that have words of their own last."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return [verb for verb in VERBS if verb in self.commands]
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line `arguments` (without the program's name); gives the exit code."""
     try:
@@ -55,6 +63,7 @@ def application() -> typer.Typer:
     """The typer application with every verb that is installed."""
     app = typer.Typer(
         name="provision",
+        cls=_InOrder,
         help="One inventory file in; a proven fleet of Ollama and Open WebUI servers out.",
         no_args_is_help=True,
         add_completion=False,
