@@ -16,12 +16,17 @@ def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = Fal
     from provision.inventory import load
     from provision.inventory.locate import find_inventory
     from provision.roles import RoleSchemas
+    from provision.twin.settings import OVERLAY
 
     path = find_inventory(inventory)
     answer: dict[str, Any] = {"inventory": str(path), "hosts": 0, "groups": 0, "mistakes": [], "warnings": []}
     try:
         fleet = load(path, RoleSchemas(path))
-        if found := mistakes(fleet):
+        found = mistakes(fleet)
+        if any(OVERLAY.name in host.vars for host in fleet.hosts.values()):
+            # What `twin test` will see: mistakes in what stands in for the rest.
+            found += mistakes(load(path, RoleSchemas(path), overlay=OVERLAY))
+        if found:
             raise InputError(found)
     except InputError as error:
         answer["mistakes"] = [asdict(mistake) for mistake in error.mistakes] or [{"message": str(error)}]

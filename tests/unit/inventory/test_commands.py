@@ -71,6 +71,15 @@ def test_check_says_every_mistake_and_exits_with_3(fleet: Path, capsys: pytest.C
     }
 
 
+def test_check_reads_what_stands_in_for_the_rest_in_twins(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inventory = fleet / "inventory" / "office.yml"
+    text = inventory.read_text()
+    assert "{source:" in text
+    inventory.write_text(text.replace("{source:", "{sourze:"))
+    assert run(["check"]) == 3
+    assert "unknown key 'sourze'; did you mean 'source'?" in capsys.readouterr().out
+
+
 def test_check_in_json(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
