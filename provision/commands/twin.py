@@ -206,7 +206,7 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
             return failed(code, "plan", proof)
     with taking("verify", proof):
         found = verify_hosts(fleet, hosts, options, (), pretended=True)
-        show(found.results, options, perf=False, printed="")
+        show(found.results, options)
         proof.checks = found.results
         proof.problems += [str(problem) for problem in found.problems]
     with taking("apply again", proof), running(options, fleet) as run:

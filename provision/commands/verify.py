@@ -24,7 +24,12 @@ def verify(
     ] = None,
     inventory: Inventory = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write the results as JUnit XML.")] = None,
-    perf: Annotated[bool, typer.Option("--perf", help="Show the speed of every model, the slowest first.")] = False,
+    perf: Annotated[
+        bool,
+        typer.Option(
+            "--perf", help="Show the speed of every model, the slowest first, and its change since the last time."
+        ),
+    ] = False,
     forks: Forks = 10,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
@@ -33,6 +38,9 @@ def verify(
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
     from provision.cli import complain
     from provision.commands.running import Options, read_fleet
+    from provision.report.reporters import state_folder
+    from provision.verify.history import History
+    from provision.verify.report import speeds
 
     words = list(arguments or ())
     if pattern.startswith("-"):
@@ -41,8 +49,13 @@ def verify(
     options = Options(
         "verify", inventory, pattern, as_json, ask_pass=ask_pass, ask_become_pass=ask_become_pass, forks=forks
     )
-    made = verify_hosts(*read_fleet(options), options, words)
-    show(made.results, options, perf, made.printed if words else "")
+    fleet, hosts = read_fleet(options)
+    made = verify_hosts(fleet, hosts, options, words)
+    history = History(state_folder() / "speeds.json", fleet.path)
+    show(made.results, options, made.printed if words else "")
+    if perf and not as_json:
+        typer.echo("\n".join(speeds(made.results, history.read())))
+    history.write(made.results)
     if junit is not None:
         write_junit(junit, made.results)
     for problem in made.problems:
@@ -82,7 +95,7 @@ def verify_hosts(
         )
 
 
-def show(results: "Sequence[Result]", options: "Options", perf: bool, printed: str) -> None:
+def show(results: "Sequence[Result]", options: "Options", printed: str = "") -> None:
     """Print what was found, and keep it in the log; secrets are masked."""
     import shutil
     import sys
@@ -96,7 +109,6 @@ def show(results: "Sequence[Result]", options: "Options", perf: bool, printed: s
     if not options.as_json:
         width = shutil.get_terminal_size((120, 24)).columns
         lines = [*report.table(results, width, wants_color(sys.stdout)), *report.messages(results)]
-        lines += ["", *report.speeds(results)] if perf else []
         lines += ["", printed.rstrip()] if printed else []
     print(masked("\n".join(lines)))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from provision.values import printable
 from provision.verify.check import Result, Status
+from provision.verify.history import Speeds
 
 _SIGNS: dict[Status, str] = {"passed": "ok", "failed": "FAILED", "skipped": "skipped", "blocked": "blocked"}
 _COLORS: dict[Status, str] = {"passed": "32", "failed": "31", "skipped": "36", "blocked": "33"}
@@ -52,18 +53,21 @@ def as_json(result: Result) -> str:
     return json.dumps(value | {"figures": dict(verdict.figures)}, ensure_ascii=False)
 
 
-def speeds(results: Sequence[Result]) -> Iterator[str]:
-    """Tokens a second and seconds to load of every generation, the slowest first."""
+def speeds(results: Sequence[Result], before: Speeds) -> Iterator[str]:
+    """Tokens a second, the change since the last time, and seconds to load of every generation, the slowest first."""
     rows = [result for result in results if "tokens_per_second" in result.verdict.figures]
     rows.sort(key=lambda result: result.verdict.figures["tokens_per_second"])
-    cells = [("host", "model", "tokens/s", "load s")]
+    cells = [("host", "model", "tokens/s", "change", "load s")]
     for result in rows:
         figures: Mapping[str, float] = result.verdict.figures
         model = result.check.removeprefix("generation ")
-        cells.append((result.host, model, f"{figures['tokens_per_second']:.1f}", f"{figures['load_seconds']:.2f}"))
-    widths = [max(len(row[number]) for row in cells) for number in range(4)]
-    for host, model, speed, load in cells:
-        yield f"{host:<{widths[0]}}  {model:<{widths[1]}}  {speed:>{widths[2]}}  {load:>{widths[3]}}"
+        speed, last = figures["tokens_per_second"], before.get((result.host, result.check))
+        change = f"{speed / last - 1:+.0%}" if last else "-"
+        cells.append((result.host, model, f"{speed:.1f}", change, f"{figures['load_seconds']:.2f}"))
+    widths = [max(len(row[number]) for row in cells) for number in range(5)]
+    for host, model, *numbers in cells:
+        columns = (f"{text:>{width}}" for text, width in zip(numbers, widths[2:], strict=True))
+        yield "  ".join((f"{host:<{widths[0]}}", f"{model:<{widths[1]}}", *columns))
 
 
 def junit(results: Sequence[Result]) -> str:

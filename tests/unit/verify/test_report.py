@@ -38,10 +38,11 @@ def test_failures_come_last_with_their_cause_and_the_sum() -> None:
     ]
 
 
-def test_the_slowest_comes_first() -> None:
-    assert [line.split() for line in report.speeds(RESULTS)][1:] == [
-        ["gpu03", "a", "7.2", "2.00"],
-        ["gpu02", "a", "40.0", "0.50"],
+def test_the_slowest_comes_first_and_is_compared_with_the_last_time() -> None:
+    before = {("gpu02", "generation a"): 50.0}
+    assert [line.split() for line in report.speeds(RESULTS, before)][1:] == [
+        ["gpu03", "a", "7.2", "-", "2.00"],
+        ["gpu02", "a", "40.0", "-20%", "0.50"],
     ]
 
 
