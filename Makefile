@@ -43,6 +43,9 @@ test: lint type prepare unit lab-test ## Everything
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/python -m tests.docs
 
+bench: venv ## What a run that changes nothing costs, beside a bare login
+	$(BIN)/python -m tests.bench
+
 demo: venv ## Two servers that did not exist a minute ago, and a chat between them
 	$(BIN)/python -m tests.lab demo
 
