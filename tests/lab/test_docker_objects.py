@@ -181,7 +181,11 @@ def test_an_interrupted_replacement_is_finished_by_the_next_run(
         docker.check(f"docker rename web {container_swap.parked('web')}")
     if reached in ("made", "started"):
         labels = f"--label provision.spec={new.hash()} --label {REPLACES}={identity}"
-        docker.check(f"docker create --name web {labels} -v {volume}:/anonymous tiny:1 sleep 1000")
+        # As an interrupted run makes it: with all options, or it would rightly be replaced again.
+        docker.check(
+            f"docker create --name web {labels} --restart unless-stopped -e A=2"
+            f" -v {volume}:/anonymous tiny:1 sleep 1000"
+        )
     if reached == "started":
         docker.check("docker start web")
     assert actions(applier.apply(new)) == ["replace container:web"]
