@@ -131,8 +131,8 @@ manifest() {{
     if [ ! -f "$m" ]; then return; fi
     put "$1.manifest" <"$m"
     if [ -d "$store/blobs" ]; then
-        layers=$(tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : -)
-        (cd "$store/blobs" && stat -L -c '%n %s' -- $layers 2>/dev/null) | put "$1.sizes"
+        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : - |
+            (cd "$store/blobs" && xargs stat -L -c '%n %s' -- 2>/dev/null) | put "$1.sizes"
     fi
     for kind in ollama.image.params ollama.image.messages docker.container.image.v1+json; do
         d=$(digest "$m" "$kind")

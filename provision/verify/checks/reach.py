@@ -124,7 +124,7 @@ def parse(text: str, source: str, address: str) -> dict[str, list[Knock]]:
 
 
 def judge(doors: Doors, knocks: Sequence[Knock]) -> Verdict:
-    """Every answer is one that is declared, and every declared one came."""
+    """Every answer is one that is declared, and what listens for others answers them."""
     if not doors.address:
         return Verdict("failed", "the host has no address to try; set `address` in the inventory")
     if not knocks:
@@ -148,8 +148,10 @@ def _complaints(doors: Doors, port: int, knocks: Sequence[Knock]) -> Iterator[st
     wrong = [one for one in answered if not any(may(rule, one) for rule in rules)]
     if wrong:
         yield f"{where} answers {_who(wrong)}, although {rules[0].why}"
+    # Where nothing listens, a service is down, which its own check tells; here something is in the way.
+    listens = port in doors.published or any(one.port == port for one in doors.listeners)
     silent = [one for one in mine if not one.open and any(may(rule, one) for rule in rules)]
-    if silent:
+    if silent and listens:
         yield f"{where} does not answer {_who(silent)}, although {rules[0].why}"
 
 

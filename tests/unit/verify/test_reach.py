@@ -41,7 +41,8 @@ def shut(one: Knock) -> Knock:
 def test_declared_ports_answer_those_they_are_for(
     declared: tuple[OpenPort, ...], knocks: list[Knock], cause: str
 ) -> None:
-    verdict = judge(doors(*declared), knocks)
+    listening = tuple(Listener("0.0.0.0", one.port, "x") for one in declared)
+    verdict = judge(doors(*declared, listeners=listening), knocks)
     assert verdict.status == ("failed" if cause else "passed"), verdict
     assert verdict.message.startswith(cause)
 
@@ -52,6 +53,10 @@ def test_what_nobody_declared_must_not_answer_whoever_opened_it() -> None:
     verdict = judge(seen, [Knock(HERE, "10.0.0.9", 9100, True), Knock("web", "10.0.0.2", 8443, True)])
     assert "10.0.0.1:9100 (node_exporter) answers this machine, and nothing declares it" in verdict.message
     assert "10.0.0.1:8443 answers web" in verdict.message
+
+
+def test_a_service_that_is_down_is_told_by_its_own_check() -> None:
+    assert judge(doors(CHAT), [Knock(HERE, "", 8080, False)]).status == "passed"
 
 
 def test_the_way_in_is_not_declared() -> None:
