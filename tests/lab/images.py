@@ -7,8 +7,9 @@ from pathlib import Path
 
 from docker.errors import BuildError, ImageNotFound
 
+from provision.twin import apt
 from tests.lab.cache import RECIPES, LabError, locked, recipe_hash, root, run, stage
-from tests.lab.machine import apt_options, ca_certificates, client, sources
+from tests.lab.machine import client, sources
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
 VARIANTS = ("bare", "plain", "sudo-password", "su-only", "max-sessions-1")
@@ -72,13 +73,13 @@ def host_image(suite: str) -> None:
 
 
 def _context_files(suite: str) -> dict[str, bytes]:
-    apt = [*apt_options(), 'Acquire::Languages "none";', 'Acquire::Retries "3";', 'Dpkg::Use-Pty "0";', ""]
-    files = {f"certificates/{name}": data for name, data in ca_certificates().items()}
+    settings = [*apt.options(), 'Acquire::Languages "none";', 'Acquire::Retries "3";', 'Dpkg::Use-Pty "0";', ""]
+    files = {f"certificates/{name}": data for name, data in apt.certificates().items()}
     # a COPY needs one file at least
     files["certificates/README"] = b"CA certificates of the machine that made this image\n"
     files |= {name: (_RECIPE / name).read_bytes() for name in ("Dockerfile", "lab-init", "setup")}
-    files["apt/lab.conf"] = "\n".join(apt).encode()
-    files["apt/lab.list"] = "".join(f"{s.one_line()}\n" for s in sources(SUITES[suite])).encode()
+    files["apt/lab.conf"] = "\n".join(settings).encode()
+    files["apt/lab.list"] = "".join(f"{s.line()}\n" for s in sources(SUITES[suite])).encode()
     files["id_lab.pub"] = key().with_suffix(".pub").read_bytes()
     return files
 
@@ -117,7 +118,7 @@ def _build(files: dict[str, bytes], suite: str, variant: str, base: str, recipe:
 
 def debootstrapped(suite: str, packages: tuple[str, ...]) -> str:
     """The tag of an image with a minimal Debian `suite` and `packages`, made by mmdebstrap."""
-    name = f"provision-lab/base-{suite}:{recipe_hash(suite, *packages, *apt_options(), str(sources(suite)))}"
+    name = f"provision-lab/base-{suite}:{recipe_hash(suite, *packages, *apt.options(), str(sources(suite)))}"
     if _exists(name):
         return name
     with stage(f"mmdebstrap {suite}"):
@@ -140,7 +141,7 @@ def _exists(name: str) -> bool:
 
 def mmdebstrap_command(suite: str, packages: tuple[str, ...], target: str) -> list[str]:
     """mmdebstrap for `suite` from this machine's mirror into a tar `target` (`-`: standard output)."""
-    options = [f"--aptopt={line}" for line in (*apt_options(), 'Acquire::Languages "none"', 'Acquire::Retries "5"')]
+    options = [f"--aptopt={line}" for line in (*apt.options(), 'Acquire::Languages "none"', 'Acquire::Retries "5"')]
     excluded = ("doc", "man", "locale", "info")
     return [
         "mmdebstrap",
@@ -154,5 +155,5 @@ def mmdebstrap_command(suite: str, packages: tuple[str, ...], target: str) -> li
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         suite,
         target,
-        *(source.one_line() for source in sources(suite)),
+        *(source.line() for source in sources(suite)),
     ]

@@ -1,16 +1,14 @@
 """The machine under the lab: Debian packages, package sources, CA certificates, the Docker engine."""
 
 import os
-import platform
-import re
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 from docker.errors import DockerException
 
+from provision.twin.apt import Source, sources_for
 from tests.lab.cache import LabError, root, run, say, stage
 
 PACKAGES = (
@@ -80,24 +78,6 @@ def install_packages() -> None:
         run(install, what="Debian packages", env=env, attempts=3)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One line of package sources: where, which suite, which components."""
-
-    uri: str
-    suite: str
-    components: str
-
-    def one_line(self) -> str:
-        """As in `sources.list`."""
-        return f"deb {self.uri} {self.suite} {self.components}"
-
-
-def codename() -> str:
-    """The machine's own Debian suite, such as `bookworm`."""
-    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-
-
 def sources(suite: str) -> list[Source]:
     """The package sources of this machine, read as those of `suite`.
 
@@ -106,48 +86,10 @@ def sources(suite: str) -> list[Source]:
     Raises:
         LabError: the machine has no source for its own suite.
     """
-    directory = Path("/etc/apt")
-    found: list[Source] = []
-    for file in (directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))):
-        if file.suffix == ".sources":
-            found += _deb822(file.read_text())
-        elif file.suffix == ".list" and file.is_file():
-            found += _one_line(file.read_text())
-    own = codename()
-    mine = [source for source in found if source.suite in (own, f"{own}-updates", f"{own}-security")]
-    if not any(source.suite == own for source in mine):
-        raise LabError(f"no package source for {own} in /etc/apt/sources.list or sources.list.d")
-    return [Source(s.uri, s.suite.replace(own, suite, 1), s.components) for s in dict.fromkeys(mine)]
-
-
-def _deb822(text: str) -> list[Source]:
-    found = []
-    for stanza in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n", "", text)):
-        fields = dict(re.findall(r"(?m)^(\w[\w-]*):[ \t]*(.*(?:\n[ \t]+.*)*)", stanza))
-        if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").strip() == "no":
-            continue
-        for uri in fields.get("URIs", "").split():
-            for suite in fields.get("Suites", "").split():
-                found.append(Source(uri, suite, " ".join(fields.get("Components", "").split())))
+    found = sources_for(suite)
+    if not found:
+        raise LabError("no package source for this machine's own Debian release in /etc/apt")
     return found
-
-
-def _one_line(text: str) -> list[Source]:
-    pattern = r"(?m)^deb[ \t]+(?:\[[^\]]*\][ \t]+)?(\S+)[ \t]+(\S+)[ \t]+(.+?)[ \t]*(?:#.*)?$"
-    return [Source(*match) for match in re.findall(pattern, text)]
-
-
-def apt_options() -> list[str]:
-    """The machine's own settings of how packages are fetched (proxy, date checks), as lines of `apt.conf`."""
-    dump = run(("apt-config", "dump"), what="apt's settings")
-    wanted = re.compile(r'Acquire::(https?::(Proxy|Verify|Timeout)\S*|Check-Valid-Until|Check-Date) ".+";')
-    return [line for line in dump.splitlines() if wanted.fullmatch(line)]
-
-
-def ca_certificates() -> dict[str, bytes]:
-    """This machine's own CA certificates by file name, so that hosts reach what it reaches."""
-    files = sorted(Path("/usr/local/share/ca-certificates").rglob("*.crt"))
-    return {file.name: file.read_bytes() for file in files}
 
 
 def client() -> docker.DockerClient:

@@ -6,6 +6,7 @@ the admin does it once: the token waits in a file of root's for the checks that 
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,23 +145,19 @@ class SignIn(Check):
         return Verdict("failed", f"{self.instance.email} cannot sign in: {said or f'exit status {answer.rc}'}")
 
 
+def _with_token(instance: Instance, command: str) -> str:
+    sign_in = visit(instance, "sign-in", {}, 240)
+    return (
+        f"umask 077\n[ -e {_TOKEN} ] || {sign_in} >{_TOKEN}\n"
+        f"if [ ! -s {_TOKEN} ]; then echo no-token; exit 0; fi\n{command} <{_TOKEN}\n"
+    )
+
+
 class _AsAdmin(Check):
     """A check that goes on with the token of `SignIn`. It is asked in the same request, after it.
 
     Where the sign-in failed it is blocked by it; `needs` cannot say so, for the token does not outlive a request.
     """
-
-    @property
-    def instance(self) -> Instance:
-        """Whose container; a field of the subclasses."""
-        raise NotImplementedError
-
-    def _with_token(self, command: str) -> str:
-        sign_in = visit(self.instance, "sign-in", {}, 240)
-        return (
-            f"umask 077\n[ -e {_TOKEN} ] || {sign_in} >{_TOKEN}\n"
-            f"if [ ! -s {_TOKEN} ]; then echo no-token; exit 0; fi\n{command} <{_TOKEN}\n"
-        )
 
     def judge(self, answer: Section) -> Verdict:
         """Blocked without a token, else `judge_told`."""
@@ -168,9 +165,9 @@ class _AsAdmin(Check):
             return Verdict("blocked", f"blocked by {SIGN_IN}")
         return self.judge_told(told(answer))
 
+    @abstractmethod
     def judge_told(self, answer: Any) -> Verdict:
         """What the answer means. Pure."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -191,7 +188,7 @@ class Settings(_AsAdmin):
         """The server's export: the declared keys, of secret ones the hash."""
         secret = sorted(key for key, value in self.declared.values.items() if has_secret(value))
         asked = {"keys": sorted(self.declared.values.keys() - set(secret)), "hashed": secret}
-        return self._with_token(visit(self.instance, "settings", asked, 60, stdin=True))
+        return _with_token(self.instance, visit(self.instance, "settings", asked, 60, stdin=True))
 
     def judge_told(self, answer: Any) -> Verdict:
         """As the resource compares them; secrets are elided."""
@@ -230,7 +227,7 @@ class Chat(_AsAdmin):
     def question(self) -> str:
         """The user's visit."""
         asked = {"models": self.models, "group": self.instance.group}
-        return self._with_token(visit(self.instance, "chat", asked, 1300, stdin=True))
+        return _with_token(self.instance, visit(self.instance, "chat", asked, 1300, stdin=True))
 
     def judge_told(self, answer: Any) -> Verdict:
         """Models and both answers."""
