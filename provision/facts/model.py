@@ -57,6 +57,7 @@ class Identity:
     `arch` is `amd64`, `arm64` or what dpkg or uname says; it is the userland's, not the kernel's.
     `virtualization` is `none`, `docker`, `lxc`, `kvm`, `vmware`, ..., or `vm` when the kind is not known.
     `groups` maps group names to numbers (`render`, `video`, `docker`, `ollama`).
+    `time_daemon` is the unit that keeps the clock in place of systemd-timesyncd (`chrony`, `ntpsec`), or "".
     `nvidia_driver` is the loaded kernel module's version or "", `nvidia_open` says that it is the open flavour,
     `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
     `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
@@ -77,6 +78,7 @@ class Identity:
     nvidia_driver: str = ""
     nvidia_smi: str = ""
     amd_kfd: bool = False
+    time_daemon: str = ""
     marks: frozenset[str] = frozenset()
     groups: Mapping[str, int] = field(default_factory=dict)
     machine_id: str = ""

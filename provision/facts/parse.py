@@ -54,6 +54,7 @@ def parse(out: bytes) -> Facts:
         nvidia_driver=nvidia.module,
         nvidia_smi=nvidia.smi,
         amd_kfd="kfd" in records.all("mark"),
+        time_daemon=next((_word(name, 32) for name in records.all("time_daemon")), ""),
         marks=marks | ({"container"} if container else frozenset()),
         groups=_groups(records),
         machine_id=_word(records.one("machine_id"), 32),

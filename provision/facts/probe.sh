@@ -88,6 +88,11 @@ system() {
     for manager in apt-get dnf5 dnf yum tdnf zypper pacman apk; do
         has "$manager" && say manager "$manager"
     done
+    # A unit goes with its package; the package's other files may stay as configuration.
+    for unit in chrony chronyd ntpsec openntpd ntp ntpd; do
+        at "/usr/lib/systemd/system/$unit.service"
+        [ -f "$at" ] && say time_daemon "$unit"
+    done
     at /etc/group
     grep -E '^(render|video|docker|ollama):' "$at" | lines group
 }

@@ -84,21 +84,46 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
 def expired_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for this machine that ended yesterday: (key and certificate, the certificate alone)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror.office.lan")])
+    made = _named("mirror.office.lan", key.public_key(), days=-1).add_extension(_this_machine(), critical=False)
+    made = made.add_extension(_CA, critical=True)
+    return _written(folder, key, made.sign(key, hashes.SHA256()))
+
+
+def signed_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that an office's own CA signed: (key and certificate, the CA's certificate)."""
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = _named(_AUTHORITY, authority.public_key(), days=30).add_extension(_CA, critical=True)
+    made = _named("mirror.office.lan", key.public_key(), days=30, issuer=_AUTHORITY)
+    made = made.add_extension(_this_machine(), critical=False)
+    both, alone = _written(folder, key, made.sign(authority, hashes.SHA256()))
+    alone.write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return both, alone
+
+
+_AUTHORITY = "Office CA"
+_CA = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def _this_machine() -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address()))])
+
+
+def _named(name: str, key: ec.EllipticCurvePublicKey, days: int, issuer: str = "") -> x509.CertificateBuilder:
+    """Valid from a month ago until so many days from now."""
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer or name)]))
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now - datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address()))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
-    public = made.public_bytes(serialization.Encoding.PEM)
+
+
+def _written(folder: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> tuple[Path, Path]:
+    public = certificate.public_bytes(serialization.Encoding.PEM)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

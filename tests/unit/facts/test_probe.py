@@ -52,6 +52,16 @@ def test_ordinary_hardware(tmp_path: Path) -> None:
     assert identity.groups == {"video": 44, "render": 993}
 
 
+@pytest.mark.parametrize(
+    ("files", "found"), [((), ""), (("chrony",), "chrony"), (("ntpsec", "systemd-timesyncd"), "ntpsec")]
+)
+def test_a_time_daemon_is_known_by_its_unit(files: tuple[str, ...], found: str, tmp_path: Path) -> None:
+    tree = system(tmp_path, SYSTEMS[1])
+    for name in files:
+        tree.file(f"usr/lib/systemd/system/{name}.service", "[Service]\n")
+    assert tree.facts().identity.time_daemon == found
+
+
 def full(where: Path) -> Tree:
     tree = system(where, SYSTEMS[2])
     tree.command(

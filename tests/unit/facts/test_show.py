@@ -74,6 +74,7 @@ IDENTITY = {
     "nvidia_smi",
     "nvidia_open",
     "amd_kfd",
+    "time_daemon",
     "marks",
     "groups",
     "machine_id",
