@@ -80,6 +80,7 @@ IDENTITY = {
     "address",
     "jetson",
     "model",
+    "docker_package",
 }
 READINGS = {
     "memory_available",
