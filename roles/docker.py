@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from provision.facts.model import OS
+from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
 from provision.resources.docker_config import RESTORE, DockerConfig
 from provision.resources.file import Absent, File
@@ -21,6 +21,11 @@ from provision.view import HostView
 
 # Docker's own key for Debian and Ubuntu (docs.docker.com: engine/install/debian).
 FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+# Neither reads /etc/docker/daemon.json, and the service is not docker.service.
+NO_ENGINE = {
+    "snap": "Docker is a snap, which keeps its configuration elsewhere; save what its volumes hold, snap remove docker",
+    "podman-docker": "podman-docker stands in Docker's place; apt-get remove podman-docker, or leave out this role",
+}
 PROXY_FILE = "/etc/provision/proxy.env"
 PROXY_DROP_IN = "/etc/systemd/system/docker.service.d/50-provision-proxy.conf"
 
@@ -49,12 +54,13 @@ class Settings(BaseModel):
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     """Repository, engine, configuration, service."""
     identity = host.identity
+    source = origin(identity, want.channel)
     repositories: tuple[Resource, ...] = ()
-    if want.channel == "docker-ce":
+    if source == want.channel == "docker-ce":
         repository = docker_ce(identity.os, identity.arch, want.repository)
         repositories = (repository,)
         yield repository
-    engine = Package(packages(identity.os, want.channel), after=repositories)
+    engine = Package(packages(identity.os, source), after=repositories)
     proxy = proxy_drop_in(host)
     config = DockerConfig(daemon(want))
     yield engine
@@ -70,10 +76,23 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     )
 
 
-def packages(os: OS, channel: str) -> tuple[str, ...]:
+def origin(identity: Identity, channel: str) -> str:
+    """The package of the engine that is there, whatever is declared; else the declared one.
+
+    Raises:
+        ValueError: what is there cannot be configured.
+    """
+    if out := NO_ENGINE.get(identity.docker_package):
+        raise ValueError(out)
+    return identity.docker_package or ("docker-ce" if channel == "docker-ce" else "docker.io")
+
+
+def packages(os: OS, source: str) -> tuple[str, ...]:
     """The engine's packages. From trixie on Debian has the client in a package of its own, only recommended."""
-    if channel == "docker-ce":
+    if source == "docker-ce":
         return ("docker-ce", "docker-ce-cli", "containerd.io")
+    if source != "docker.io":
+        return (source,)
     if os.id == "debian" and int(os.version.partition(".")[0] or 0) >= 13:
         return ("docker.io", "docker-cli", "iptables")
     return ("docker.io", "iptables")

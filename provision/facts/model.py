@@ -62,6 +62,8 @@ class Identity:
     `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
     `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
     `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
+    `docker_package` is what the Docker engine came with: `docker.io`, `docker-ce`, `moby-engine`, `snap`, or
+    `podman-docker`, which only looks like Docker, or "".
     """
 
     hostname: str
@@ -86,6 +88,7 @@ class Identity:
     nvidia_open: bool = False
     jetson: str = ""
     model: str = ""
+    docker_package: str = ""
 
     def has_gpu(self, vendor: str) -> bool:
         """Whether a device of that vendor is there, with or without a driver."""

@@ -185,6 +185,31 @@ def test_arch_needs_a_reboot_when_the_running_kernels_modules_are_gone(tmp_path:
     assert not tree.facts(readings=True).readings.reboot_required
 
 
+@pytest.mark.parametrize(
+    ("files", "package"),
+    [
+        ({}, ""),
+        ({"docker.io.list": "/.\n/usr/bin/docker\n/usr/sbin/dockerd\n"}, "docker.io"),
+        ({"docker-ce.list": "/.\n/usr/bin/dockerd\n", "docker-ce-cli.list": "/usr/bin/docker\n"}, "docker-ce"),
+        ({"moby-engine.list": "/usr/bin/dockerd\n"}, "moby-engine"),
+        # Of a package that was removed and not purged dpkg lists the configuration alone.
+        ({"docker.io.list": "/etc/default/docker\n/usr/bin/dockerd-rootless\n"}, ""),
+        ({"podman-docker.list": "/usr/bin/docker\n"}, "podman-docker"),
+    ],
+)
+def test_what_docker_came_with(tmp_path: Path, files: dict[str, str], package: str) -> None:
+    tree = Tree(tmp_path)
+    for name, content in files.items():
+        tree.file(f"var/lib/dpkg/info/{name}", content)
+    assert tree.facts().identity.docker_package == package
+
+
+def test_docker_as_a_snap(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.file("snap/docker/2976/meta/snap.yaml", "name: docker\n")
+    assert tree.facts().identity.docker_package == "snap"
+
+
 def test_podman_in_dockers_place_is_not_docker(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.command("docker", "echo 'Emulate Docker CLI using podman.' >&2; echo 'podman version 5.4.0'")

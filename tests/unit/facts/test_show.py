@@ -81,6 +81,7 @@ IDENTITY = {
     "address",
     "jetson",
     "model",
+    "docker_package",
 }
 READINGS = {
     "memory_available",
