@@ -37,6 +37,7 @@ class Release:
         binary: path of the program inside the archive.
         link: where it is found in the path.
         proxy_file: a file of shell assignments (`HTTPS_PROXY=...`) that the download reads, if it exists.
+        not_in: a directory of the control machine where the archive was looked for in vain: plan and errors name it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Release:
     binary: str = "bin/ollama"
     link: str = "/usr/local/bin/ollama"
     proxy_file: str = ""
+    not_in: Path | None = None
 
     @property
     def id(self) -> str:
@@ -104,6 +106,8 @@ class Release:
         why = f"version {seen} -> {self.version}" if seen and seen != self.version else f"version {self.version}"
         if whole:
             return Change(self.id, "switch", why, before, after)
+        if self.not_in:
+            why += f"; not in {self.not_in}, so the host downloads it"
         size = self.archive.stat().st_size if isinstance(self.archive, Path) else None
         return Change(self.id, "install", why, before, after, download=size)
 
@@ -130,6 +134,7 @@ class Release:
             sums=quote(beside),
             name=quote(self.file_name),
             proxy=quote(self.proxy_file),
+            hint=quote(f"; there is no {self.file_name} in {self.not_in} either" if self.not_in else ""),
         )
 
     def _unpack(self, waiting: str) -> str:
@@ -170,12 +175,14 @@ def _move_aside(link: str) -> str:
 _FETCH = """\
 [ -z {proxy} ] || [ ! -r {proxy} ] || {{ set -a; . {proxy}; set +a; }}
 waiting={waiting} want={sha256}
+fail() {{ echo "cannot download $1: $(head -n 1 "$waiting.why")"{hint}; rm -f "$waiting.why"; exit 1; }}
 if [ -z "$want" ]; then
-    want=$(curl -fsSL --max-time 60 {sums} | awk -v n={name} '{{ sub("^[.]/", "", $2) }} $2 == n {{ print $1 }}')
+    sums=$(curl -fsSL --max-time 60 {sums} 2>"$waiting.why") || fail {sums}
+    want=$(printf '%s\\n' "$sums" | awk -v n={name} '{{ sub("^[.]/", "", $2) }} $2 == n {{ print $1 }}')
     if [ -z "$want" ]; then echo 'refused: no SHA-256 is declared, and there is none at '{sums}; exit 1; fi
 fi
 for url in {urls}; do
-    total=$(curl -fsSIL --max-time 60 "$url" | tr -d '\\r' |
+    total=$(curl -fsSIL --max-time 60 "$url" 2>/dev/null | tr -d '\\r' |
         awk 'tolower($1) == "content-length:" {{ n = $2 }} END {{ print n + 0 }}')
     curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$url" 2>"$waiting.why" &
     curl=$!
@@ -184,10 +191,9 @@ for url in {urls}; do
         sleep 1
     done
     if wait $curl; then got=1; break; fi
-    why=$(head -n 1 "$waiting.why")
 done
+[ -n "$got" ] || fail "$url"
 rm -f "$waiting.why"
-if [ -z "$got" ]; then echo "cannot download $url: $why"; exit 1; fi
 have=$(sha256sum <"$waiting")
 if [ "${{have%% *}}" != "$want" ]; then
     rm -f "$waiting"

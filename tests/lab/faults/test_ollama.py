@@ -100,6 +100,34 @@ def test_a_release_that_is_not_there(office: Office, host: LabHost, served: Mirr
     refused(office, host, "cannot download .*/v0.9.4/")
 
 
+def test_an_archive_that_is_neither_here_nor_there(
+    office: Office, host: LabHost, served: Mirror, tmp_path: Path
+) -> None:
+    office.hosts[host.name]["artifacts"] = str(tmp_path)
+    use(office, "0.9.4")
+    host.check("cp /etc/hosts /etc/hosts.was; echo 127.0.0.1 github.com >>/etc/hosts")
+    try:
+        assert f"; not in {tmp_path}, so the host downloads it" in office.check("plan")
+        url = "https://github.com/ollama/ollama/releases/download/v0.9.4/sha256sum.txt"
+        refused(office, host, rf"cannot download {url}: curl: .*; there is no {ARCHIVE} in {tmp_path} either")
+    finally:
+        host.check("mv /etc/hosts.was /etc/hosts")
+
+
+def test_an_archive_that_nothing_vouches_for(
+    office: Office, host: LabHost, served: Mirror, lab: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "v0.9.4").mkdir()
+    (tmp_path / "v0.9.4" / ARCHIVE).symlink_to(lab.artifacts / "v0.9.4" / ARCHIVE)
+    office.hosts[host.name]["artifacts"] = str(tmp_path)
+    use(office, "0.9.4")
+    result = office.run("apply")
+    assert result.rc == 3
+    assert "there is no sha256sum.txt beside it; put the release's list there, or say ollama.sha256" in result.out
+    assert len(result.out.splitlines()) == 2
+    works(host, "0.9.3")
+
+
 @pytest.mark.parametrize("name", ["../../etc/evil", "/etc/evil"])
 def test_an_archive_that_would_write_elsewhere(office: Office, host: LabHost, served: Mirror, name: str) -> None:
     archive = evil(name)
