@@ -153,8 +153,8 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     from provision.inventory.locate import find_inventory
     from provision.roles import RoleSchemas
     from provision.twin import fleet as twin_fleet
-    from provision.twin import images
-    from provision.twin.hosts import Twin, engine
+    from provision.twin import gpus, images
+    from provision.twin.hosts import Material, Twin, engine
     from provision.twin.settings import OVERLAY
 
     path = find_inventory(options.inventory)
@@ -162,10 +162,13 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     meant = fleet.match(options.pattern)
     client = engine()
     made = Twin(client, path)
-    wanted = {host.name: twin_fleet.settings_of(host).image for host in meant}
-    tags = {image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(wanted.values())}
+    wanted = {host.name: twin_fleet.settings_of(host) for host in meant}
+    tags = {
+        image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(w.image for w in wanted.values())
+    }
+    made_of = {name: Material(tags[w.image], gpus.overlay(w.gpu) if w.gpu else b"") for name, w in wanted.items()}
     folder = folder_of(made)
-    running = made.up({name: tags[image] for name, image in wanted.items()}, fleet.hosts, folder.make(), typer.echo)
+    running = made.up(made_of, fleet.hosts, folder.make(), typer.echo)
     folder.known_hosts.write_text("".join(made.host_key(host) for host in running))
     twins = twin_fleet.twinned(fleet, running, folder, artifacts.resolve() if artifacts else None)
     return made, twins, tuple(twins.hosts[host.name] for host in meant)

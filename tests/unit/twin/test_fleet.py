@@ -84,6 +84,11 @@ def test_settings_are_laid_over_those_of_the_roles_and_told(tmp_path: Path) -> N
     [
         ("{image: debian-12}", "{image: debian-21}", "there is no twin image 'debian-21'"),
         ("{image: debian-12}", "{imag: debian-12}", "image"),
+        (
+            "{image: debian-12}",
+            "{gpu: nvidia-mismach}",
+            "no GPU profile 'nvidia-mismach'; did you mean 'nvidia-mismatch'?",
+        ),
         ("settings: {models:", "settings: {modells:", "there is no role 'modells'"),
         ("{gguf: tiny.gguf}", "{guff: tiny.gguf}", "gguf"),
     ],
