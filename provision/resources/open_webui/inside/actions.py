@@ -49,7 +49,7 @@ def call(question: Question, path: str, body: object = None, token: str = "", ti
     except urllib.error.HTTPError as error:
         raise Refused(error.code, f"{path}: HTTP {error.code}: {detail(error.read())}") from error
     except (OSError, ValueError) as error:
-        raise Refused(0, f"{path}: {error}") from error
+        raise Refused(0, f"{path}: {getattr(error, 'reason', error)}") from error
 
 
 def detail(body: bytes) -> str:
@@ -240,7 +240,8 @@ def prove(question: Question) -> None:
 def silence(question: Question, index: int, url: str, token: str) -> str:
     """Why a backend gives no model list, "" when it does: the network's cause says more than Open WebUI's own."""
     try:
-        call(question, f"/ollama/api/tags/{index}", token=token)
+        # Open WebUI itself waits minutes for a backend that a firewall drops.
+        call(question, f"/ollama/api/tags/{index}", token=token, timeout=20)
         return ""
     except Refused as error:
         cause = str(error)
