@@ -136,7 +136,7 @@ def _open_webui(resources: Sequence[Resource], view: HostView, role: Any) -> Ite
     url = role.outside(want)
     models = tuple(name for name in role.models_of(view, want) if name.partition(":")[0] != want.embedding)
     settings = next(one for one in resources if isinstance(one, StoredSettings))
-    backends = tuple(dict.fromkeys(role.backend_urls(view, want)))
+    backends = tuple(backend.url for backend in role.backends_of(view, want))
     yield open_webui.Ready(url)
     yield open_webui.Backends(settings.instance, backends, any(_is_local(backend) for backend in backends))
     yield open_webui.Closed(url, want.signup)
