@@ -71,7 +71,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         enabled=True,
         running=True,
         restart_on=(engine, config, proxy),
-        files=("/etc/docker/daemon.json", PROXY_DROP_IN, "/usr/bin/dockerd"),
+        files=("/etc/docker/daemon.json", PROXY_DROP_IN, PROXY_FILE, "/usr/bin/dockerd"),
         on_failure=RESTORE,
     )
 
@@ -123,6 +123,6 @@ def proxy_drop_in(host: HostView) -> Resource:
     base = host.settings.get("base")
     if base is None or base.proxy is None:
         return Absent(PROXY_DROP_IN, "no proxy is declared")
-    # The digest makes a changed proxy a changed drop-in, and so a restart.
+    # The digest makes a changed proxy a changed drop-in. A password is not in it: the drop-in can be read by all.
     mark = sha256(repr(base.proxy.model_dump()))[:12]
     return File(PROXY_DROP_IN, f"# {mark}\n[Service]\nEnvironmentFile=-{PROXY_FILE}\n")

@@ -56,7 +56,8 @@ class Service:
         running: runs now; None: left as it is.
         restart_on: resources whose change means that it must start anew.
         spec: the value of PROVISION_SPEC in the environment of the process.
-        files: paths; a process that is older than one of them is restarted (for units that are not ours).
+        files: paths; a process that is older than one of them is restarted, and so is one whose file this plan changes.
+            For units that are not ours, and for files whose content may be in no hash that others can read.
         on_failure: a fragment that undoes what made the start fail; it is started once more after that.
         timeout: seconds that a start may take.
         part: tells a second statement about the same unit from the first.
@@ -127,7 +128,7 @@ class Service:
 
     def _reasons(self, observed: Running, pending: Pending) -> list[str]:
         reasons = []
-        if earlier := pending.any(*self.restart_on):
+        if earlier := pending.any(*self.restart_on, *(f"file:{path}" for path in self.files)):
             reasons.append(f"{earlier.resource} changes")
         if self.spec and observed.spec != self.spec:
             reasons.append("it runs with older settings")

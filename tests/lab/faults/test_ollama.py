@@ -147,7 +147,7 @@ def test_killed_between_the_drop_in_and_the_restart_the_next_run_restarts(office
     process = office.start("apply", "--json")
     assert process.stdout
     for line in process.stdout:
-        if '"change-finished"' in line and "50-provision.conf" in line:
+        if '"change-finished"' in line and "zz-provision.conf" in line:
             os.kill(process.pid, signal.SIGKILL)
             break
     process.communicate(timeout=60)
@@ -163,7 +163,7 @@ def test_after_one_variable_changed_the_plan_is_one_diff_and_one_restart(office:
     use(office, "0.9.3", environment={"OLLAMA_KEEP_ALIVE": "11m"})
     text = office.check("plan", "--diff")
     assert re.findall(r"^  . (\w+) +(\S+)", text, re.MULTILINE) == [
-        ("update", "file:/etc/systemd/system/ollama.service.d/50-provision.conf"),
+        ("update", "file:/etc/systemd/system/ollama.service.d/zz-provision.conf"),
         ("restart", "service:ollama"),
         ("wait", "endpoint:http://127.0.0.1:11434/api/version"),
     ]
