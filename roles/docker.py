@@ -1,7 +1,7 @@
 """The Docker engine: the distribution's or Docker's own, with log rotation, mirrors and the proxy.
 
-An engine that is there is kept with what runs on it: it is replaced by no other package, and restarted only when its
-configuration changes. With `live-restore` containers survive that.
+An engine that is there is kept with what runs on it: it is replaced by no other package, reloaded where that is enough
+for a changed configuration, and restarted otherwise. `live_restore` counts before that: containers survive it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
-from provision.resources.docker_config import RESTORE, DockerConfig
+from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
 from provision.resources.file import Absent, File
 from provision.resources.package import Package
 from provision.resources.repository import Repository
@@ -72,6 +72,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         running=True,
         restart_on=(engine, config, proxy),
         files=("/etc/docker/daemon.json", PROXY_DROP_IN, "/usr/bin/dockerd"),
+        before_restart=KEEP_CONTAINERS,
+        on_reload=RELOAD,
         on_failure=RESTORE,
     )
 
