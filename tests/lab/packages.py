@@ -3,7 +3,7 @@
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def docker_ce() -> Repository:
             debian = _downloaded(str(image.id), Path(scratch))
             for name in _MADE_OF:
                 _repacked(name, debian, Path(scratch), folder / "pool")
-        _index(folder, "dists/trixie/stable/binary-amd64", "pool", folder / "dists/trixie")
+        sign(folder, packages="dists/trixie/stable/binary-amd64", pool="pool", release="dists/trixie")
 
     return _made("docker-ce", recipe_hash(Path(__file__), str(image.id)), build)
 
@@ -92,7 +92,7 @@ def _repacked(name: str, debian: Path, scratch: Path, pool: Path) -> None:
         unit.write_text(unit.read_text().replace("/usr/sbin/dockerd", "/usr/bin/dockerd"))
     (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
     _rewrite(tree / "DEBIAN/control", name)
-    package_up(tree, pool)
+    _package(tree, pool)
 
 
 def _rewrite(control: Path, name: str) -> None:
@@ -118,38 +118,42 @@ def _rewrite(control: Path, name: str) -> None:
         "Depends": ", ".join(ours),
         **_RELATIONS[name],
     }
-    control.write_text("".join(f"{key}: {value}\n" for key, value in kept.items() if value))
+    _write_control(control, kept)
 
 
-def package_up(tree: Path, pool: Path) -> None:
-    """Make a package of a tree, named after its control file."""
+def _write_control(path: Path, fields: Mapping[str, str]) -> None:
+    path.write_text("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
+
+
+def _package(tree: Path, pool: Path) -> None:
+    """Make `NAME.deb`. Weakly packed: it is made once and unpacked in tests only."""
     pool.mkdir(parents=True, exist_ok=True)
-    # Weakly packed: these are made once and installed on this machine only.
-    run(("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, pool), what=f"package {tree.name}")
+    words = ("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, pool / f"{tree.name}.deb")
+    run(words, what=f"package {tree.name}")
 
 
-def _index(folder: Path, packages: str, pool: str, release: Path) -> None:
-    """The lists of a repository, and their signature by a key that is made for it."""
+def sign(folder: Path, packages: str = ".", pool: str = ".", release: str = ".") -> None:
+    """The list of a repository's packages, and its signature by a new key: `gpg`, with its `fingerprint` beside it.
+
+    Args:
+        folder: the repository.
+        packages: where the list goes; flat by default.
+        pool: where the packages are.
+        release: where the signature goes.
+    """
+    top = folder / release
     (folder / packages).mkdir(parents=True, exist_ok=True)
     listed = run(("apt-ftparchive", "packages", pool), what="package list", cwd=folder)
     (folder / packages / "Packages").write_text(listed)
-    fields = {
-        "Origin": "Lab",
-        "Suite": "trixie",
-        "Codename": "trixie",
-        "Components": "stable",
-        "Architectures": "amd64",
-    }
-    options = [word for key, value in fields.items() for word in ("-o", f"APT::FTPArchive::Release::{key}={value}")]
-    (release / "Release").write_text(run(("apt-ftparchive", *options, "release", release), what="release"))
+    (top / "Release").write_text(run(("apt-ftparchive", "release", "."), what="release", cwd=top))
     with tempfile.TemporaryDirectory() as home:
-        environment = {"GNUPGHOME": home}
-        gpg = ("gpg", "--batch", "--quiet", "--passphrase", "")
-        run((*gpg, "--quick-gen-key", "Lab <lab@office.lan>", "rsa2048", "sign", "never"), what="key", env=environment)
-        run((*gpg, "--clearsign", "-o", release / "InRelease", release / "Release"), what="sign", env=environment)
-        run((*gpg, "--armor", "--export", "-o", folder / "gpg"), what="export", env=environment)
-        shown = run((*gpg, "--with-colons", "--list-keys"), what="fingerprint", env=environment)
-        run(("gpgconf", "--kill", "gpg-agent"), what="end of the agent", env=environment)
-    (folder / "fingerprint").write_text(
-        next(line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr"))
-    )
+        gpg = ("gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback")
+        try:
+            run((*gpg, "--quick-generate-key", "Lab <lab@office.lan>", "ed25519", "sign", "never"), what="key")
+            run((*gpg, "--clearsign", "-o", top / "InRelease", top / "Release"), what="signature")
+            run((*gpg, "--armor", "--export", "-o", folder / "gpg"), what="public key")
+            listed = run((*gpg, "--with-colons", "--list-keys"), what="fingerprint")
+        finally:
+            run(("gpgconf", "--homedir", home, "--kill", "all"), what="end of the agent")
+    fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
+    (folder / "fingerprint").write_text(fingerprint)

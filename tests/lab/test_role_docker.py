@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.lab import packages
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
+from tests.lab.mirror import mirror
 from tests.lab.rootfs import rootfs
 
 FOREIGN = {"labels": ["team=office"], "log-opts": {"max-size": "1g", "compress": "false"}}
@@ -110,3 +113,31 @@ def test_a_configuration_that_the_engine_refuses_changes_nothing(adopted: Adopte
     assert adopted.host.check("cat /etc/docker/daemon.json") == there
     assert "daemon.json.provision" not in adopted.host.check("ls -A /etc/docker")
     assert (adopted.now(), adopted.engine()) == (before, engine)
+
+
+def test_docker_s_own_engine_comes_from_a_repository_whose_key_is_the_declared_one(
+    hosts: Callable[..., LabHost], tmp_path: Path
+) -> None:
+    host, repository = hosts(), packages.docker_ce()
+    host.check("apt-get install -qq -y --no-install-recommends gpg")
+    office = Office(tmp_path)
+    office.add(host, "web", provision_roles=["docker"])
+    with mirror() as served:
+        served.files = repository.files("/linux/debian")
+        ours = {"channel": "docker-ce", "repository": f"{served.url}/linux"}
+        office.variables["docker"] = {**ours, "fingerprint": "0" * 40}
+        refused = office.run("apply")
+        assert refused.rc == 1
+        why = f"web: repository:docker: the key has the fingerprint {repository.fingerprint}, expected is {'0' * 40}"
+        assert [line for line in refused.out.splitlines() if "fingerprint" in line] == [why]
+        assert host.check("ls /etc/apt/sources.list.d /etc/apt/keyrings").count("docker") == 0
+        assert not [path for path in served.asked if path.endswith(".deb")]
+        assert host.exec("command -v dockerd").rc
+
+        office.variables["docker"] = {**ours, "fingerprint": repository.fingerprint}
+        office.check("apply")
+        assert re.search(r"^web  0 changed  ", office.check("apply"), re.MULTILINE)
+        office.check("verify")
+        assert [path for path in served.asked if path.endswith(".deb")]
+    assert host.check("dpkg-query -W -f '${Version}' docker-ce").startswith("5:26.1.5-1~debian.13")
+    assert host.check("docker version --format '{{.Server.Version}}'").startswith("26.1.5")
