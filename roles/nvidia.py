@@ -12,7 +12,7 @@ from provision.resources.base import Resource
 from provision.resources.cdi import CdiSpecification
 from provision.resources.docker_config import RESTORE, DockerConfig
 from provision.resources.package import Package
-from provision.resources.repository import Repository
+from provision.resources.repository import Repository, key_at
 from provision.resources.service import Service
 from provision.view import HostView
 
@@ -48,9 +48,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     identity = host.identity
     if not identity.nvidia_usable or identity.marks & {"wsl", "jetson"}:
         return
-    key = want.key if "://" in want.key else host.find(want.key)
-    if key is None:
-        raise ValueError(f"the key {want.key} is neither an address nor a file beside the inventory")
+    key = key_at(want.key, host.find)
     uri = f"{want.repository.rstrip('/')}/{identity.arch}"
     repository = Repository(
         "nvidia-container-toolkit", uri, "/", "", key, want.fingerprint, proxy_file="/etc/provision/proxy.env"

@@ -32,6 +32,8 @@ PACKAGES = (
     # a small apt repository of our own
     "apt-utils",
     "dpkg-dev",
+    "gpg",
+    "gpg-agent",
     # what tests run on this machine
     "busybox",
     "curl",

@@ -10,6 +10,7 @@ from provision.models.modelfile import Modelfile
 from provision.resources.base import Change, Job, Pending, Resource, Run
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
+from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
 from provision.resources.endpoint import Endpoint
 from provision.resources.image import Image
 from provision.resources.model_prune import ModelPrune
@@ -18,6 +19,7 @@ from provision.resources.models_directory import ModelsDirectory
 from provision.resources.network import Network
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.release import Release
+from provision.resources.service import Service
 from provision.resources.volume import Volume
 
 FOUND = Store(tags={"registry.ollama.ai/library/old:latest": Tag("old:latest", "aa", 1)}, free=1 << 40)
@@ -47,6 +49,8 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Network("ai"),
         Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
         Container("web", "web:1"),
+        DockerConfig({"live-restore": True}),
+        Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
     ]
 
 
@@ -55,11 +59,12 @@ def scripts(resource: Resource) -> list[str]:
     found = [resource.probe()]
     if isinstance(resource, OllamaModel | DerivedModel | ModelPrune):
         change = resource.plan(FOUND, Pending())
+        changes = [change] if change else []
     else:
-        change = Change(resource.id, "install" if isinstance(resource, Release) else "pull", "")
-    if change is not None:
-        found += [step.script for step in resource.steps(change) if isinstance(step, Run | Job)]
-    return found
+        verbs = {Service: ("restart", "reload"), Release: ("install",)}.get(type(resource), ("pull",))
+        changes = [Change(resource.id, verb, "") for verb in verbs]
+    steps = (step for change in changes for step in resource.steps(change))
+    return found + [step.script for step in steps if isinstance(step, Run | Job)]
 
 
 def test_shellcheck_finds_nothing(resources: list[Resource]) -> None:

@@ -14,7 +14,20 @@ from provision.verify.checks.docker import Containers, ContainerSettings, Docker
 from provision.verify.checks.secrets import ContainerSecrets
 
 LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}}
-DOCKER = DockerDaemon({**LOGS, "live-restore": True, "registry-mirrors": ["https://m.lan"], "runtimes": {"nvidia": {}}})
+DOCKER = DockerDaemon(
+    {
+        **LOGS,
+        "live-restore": True,
+        "registry-mirrors": ["https://m.lan"],
+        "insecure-registries": ["http://r.lan:5000", "10.0.0.0/8"],
+        "runtimes": {"nvidia": {}},
+    }
+)
+REGISTRIES = {
+    "IndexConfigs": {"docker.io": {"Secure": True}, "r.lan:5000": {"Secure": False}},
+    "InsecureRegistryCIDRs": ["10.0.0.0/8", "127.0.0.0/8"],
+    "Mirrors": ["https://m.lan/"],
+}
 ONE = Container(
     "chat",
     "image:1",
@@ -39,7 +52,7 @@ def daemon(ages: str = "100.5 2000", file: Any = None, **changed: Any) -> str:
         "LiveRestoreEnabled": True,
         "ServerVersion": "26",
         "Runtimes": {"nvidia": {}},
-        "RegistryConfig": {"Mirrors": ["https://m.lan/"]},
+        "RegistryConfig": REGISTRIES,
     }
     return f"{ages}\n{json.dumps(info | changed)}\n{json.dumps(DOCKER.wanted if file is None else file, indent=1)}\n"
 
@@ -93,6 +106,8 @@ FAILS = [
     (DOCKER, daemon(LoggingDriver="journald"), 'log-driver is "journald", not "json-file"'),
     (DOCKER, daemon(LiveRestoreEnabled=False), "live-restore is false, not true"),
     (DOCKER, daemon(RegistryConfig=None), 'registry-mirrors is null, not ["https://m.lan"]'),
+    (DOCKER, daemon(RegistryConfig={**REGISTRIES, "IndexConfigs": {}}), "does not talk to r.lan:5000 without TLS"),
+    (DOCKER, daemon(RegistryConfig={**REGISTRIES, "InsecureRegistryCIDRs": []}), "does not talk to 10.0.0.0/8 without"),
     (DOCKER, daemon(Runtimes={}), "the engine has no runtime nvidia"),
     (
         DOCKER,
