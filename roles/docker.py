@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
-from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
+from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
 from provision.resources.file import Absent, File
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at
@@ -67,7 +67,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         yield repository
     engine = Package(packages(identity.os, source), after=repositories)
     proxy = proxy_drop_in(host)
-    config = DockerConfig(daemon(want))
+    config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))
     yield engine
     yield config
     yield proxy
@@ -118,8 +118,11 @@ def docker_ce(host: HostView, want: Settings) -> Repository:
     return Repository("docker", base, os.codename, "stable", key, fingerprint, arch, proxy_file=PROXY_FILE)
 
 
-def daemon(want: Settings) -> dict[str, Any]:
-    """Our keys of daemon.json. Values of `log-opts` must be text."""
+def daemon(want: Settings, cdi: bool) -> dict[str, Any]:
+    """Our keys of daemon.json. Values of `log-opts` must be text.
+
+    `cdi` is said here and not by the role `nvidia`: before 28.2 an engine looks at it only when it starts.
+    """
     keys: dict[str, Any] = {
         "log-driver": "json-file",
         "log-opts": {"max-size": want.log_max_size, "max-file": str(want.log_max_file)},
@@ -129,7 +132,8 @@ def daemon(want: Settings) -> dict[str, Any]:
         keys["registry-mirrors"] = want.mirrors
     if want.insecure_registries:
         keys["insecure-registries"] = want.insecure_registries
-    return {**keys, **want.daemon}
+    keys |= want.daemon
+    return merge({"features": {"cdi": True}}, keys) if cdi else keys
 
 
 def proxy_drop_in(host: HostView) -> Resource:

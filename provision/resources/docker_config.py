@@ -99,8 +99,12 @@ class DockerConfig:
         Raises:
             ValueError: what stands there is no JSON object, so nothing can be kept of it.
         """
-        if observed.kind == "missing":
-            actual: Any = {}
+        earlier = [change for name, change in pending.changes.items() if name.startswith("docker-config:")]
+        if earlier:
+            # Another statement about the file comes first: this one adds to what it will write.
+            actual: Any = parse(str(earlier[-1].private).encode())
+        elif observed.kind == "missing":
+            actual = {}
         elif observed.kind == "file" and observed.content is not None:
             actual = parse(observed.content)
         elif observed.kind == "file":
@@ -115,7 +119,7 @@ class DockerConfig:
         before = {key: actual.get(key) for key in keys}
         after = {key: merged.get(key) for key in keys}
         old = json.dumps(actual, indent=4, sort_keys=True) + "\n" if actual else ""
-        action = "create" if observed.kind == "missing" else "update"
+        action = "create" if observed.kind == "missing" and not earlier else "update"
         diffs, reload = (Diff(PATH, old, text),), set(keys) <= RELOADABLE & merged.keys()
         return Change(self.id, action, ", ".join(keys), before, after, diffs, reload=reload, private=text)
 

@@ -128,7 +128,8 @@ class Service:
             after["enabled"] = "enabled" if self.enabled else "disabled"
         if self.running is False and (observed.active or observed.crashing):
             return Change(self.id, "stop", "runs", before, after)
-        if self.running and not observed.active:
+        first = pending.any(f"service:{self.name}") if self.part else None
+        if self.running and not observed.active and first is None:
             log = f": {printable(observed.log, 200)}" if observed.log else ""
             state = "fails again and again" if observed.crashing else observed["ActiveState"] or "not there"
             return Change(self.id, "start", f"{state}{log}", before, after)

@@ -8,6 +8,7 @@ import pytest
 
 from provision.models.modelfile import Modelfile
 from provision.resources.base import Change, Job, Pending, Resource, Run
+from provision.resources.cdi import DockerGpus
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
@@ -49,6 +50,7 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Network("ai"),
         Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
         Container("web", "web:1"),
+        DockerGpus(),
         DockerConfig({"live-restore": True}),
         Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
     ]

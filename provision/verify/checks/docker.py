@@ -7,6 +7,7 @@ from typing import Any
 
 from provision.resources import docker_cli
 from provision.resources.base import Section
+from provision.resources.cdi import lacking
 from provision.resources.container import Container
 from provision.resources.docker_config import PATH, merge, parse
 from provision.resources.image import Image, named
@@ -38,9 +39,11 @@ class DockerDaemon(Check):
 
     Args:
         wanted: keys of daemon.json.
+        gpus: it offers NVIDIA's GPUs to containers.
     """
 
     wanted: Mapping[str, Any]
+    gpus: bool = False
     name = ENGINE
     needs = ("service docker",)
 
@@ -56,6 +59,8 @@ class DockerDaemon(Check):
         if errors := info.get("ServerErrors"):
             return Verdict("failed", f"the engine does not answer: {printable(str(errors[0]), 200)}")
         complaints = list(self._told(info))
+        if self.gpus and (gpus := lacking(info)):
+            complaints.append(gpus)
         there = parse(content.encode())
         complaints += [
             f"{PATH} has {key} {json.dumps(there.get(key))}, not {json.dumps(value)}"

@@ -1,6 +1,7 @@
 """Judges of the Docker engine, containers and volumes: `docker inspect` as it answered on a lab host, shortened."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,7 +103,10 @@ PASSES = [
     (VOLUMES, "there chat\nend\n"),
 ]
 
+GPUS = replace(DOCKER, gpus=True)
+
 FAILS = [
+    (GPUS, daemon(ServerVersion="26.1.5"), "CDI is off"),
     (DOCKER, daemon(LoggingDriver="journald"), 'log-driver is "journald", not "json-file"'),
     (DOCKER, daemon(LiveRestoreEnabled=False), "live-restore is false, not true"),
     (DOCKER, daemon(RegistryConfig=None), 'registry-mirrors is null, not ["https://m.lan"]'),
