@@ -102,7 +102,9 @@ class Settings(BaseModel):
         examples=["http://mirror.office.lan/ollama"],
     )
     allow_vulnerable: bool = Field(False, description="Accept a release older than 0.17.1 (CVE-2026-7482).")
-    models_dir: str = Field(MODELS, description="Where models are kept, on another disk if you like.", pattern="^/.+")
+    models_dir: str = Field(
+        MODELS, description="Where models are kept, on another disk if you like.", pattern=r"""^/[^\s%"'\\]+$"""
+    )
     listen: Literal["loopback", "lan"] = Field(
         "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
     )
