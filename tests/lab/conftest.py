@@ -57,6 +57,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table."""
+    if not _taken:
+        return
     terminalreporter.section("seconds of each module, and its budget")
     for line in budget.table(_taken):
         terminalreporter.write_line(line)
