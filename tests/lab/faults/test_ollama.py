@@ -152,7 +152,7 @@ def test_killed_between_the_drop_in_and_the_restart_the_next_run_restarts(office
         process.kill()
         process.communicate(timeout=60)
         let_go()
-    assert "OLLAMA_KEEP_ALIVE=31m" in host.check("cat /etc/systemd/system/ollama.service.d/50-provision.conf")
+    assert "OLLAMA_KEEP_ALIVE=31m" in host.check("cat /etc/systemd/system/ollama.service.d/zz-provision.conf")
     assert "OLLAMA_KEEP_ALIVE=31m" not in host.check(ENVIRON)
     assert re.search(r"restart +service:ollama +it runs with older settings", office.check("plan"))
     office.check("apply")
