@@ -80,12 +80,15 @@ def verified(bench: Bench, pattern: str) -> list[float]:
 def timed(
     command: Sequence[str], runs: int, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> list[float]:
-    """Seconds of each run; a failure ends the whole."""
+    """Seconds of each run; a failure ends the whole, with what was printed."""
     seconds = []
     for _ in range(runs):
         began = time.monotonic()
-        subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        ended = subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         seconds.append(time.monotonic() - began)
+        assert ended.returncode == 0, f"{command}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
     return seconds
 
 
