@@ -52,7 +52,7 @@ def test_a_run_that_changes_nothing_costs_each_host_one_connection_one_channel_a
     with counted(pair.gpu01, pair.chat01) as costs:
         applied = pair.office.check("apply")
     assert re.findall(r"^(\w+) +0 changed  \d+ unchanged", applied, re.MULTILINE) == ["gpu01", "chat01"]
-    once = Cost(connections=1, channels=1, requests=2)
+    once = Cost(connections=1, channels=1, commands=1, requests=2)
     assert costs == {pair.gpu01.name: once, pair.chat01.name: once}
 
 

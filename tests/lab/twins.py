@@ -33,9 +33,9 @@ class Fleet:
     def run(self, *words: str, **environ: str) -> Result:
         """Run `provision WORDS...`."""
         ended = subprocess.run(
-            self._command(*words),
+            self.command(*words),
             cwd=self.folder,
-            env=self._environment(environ),
+            env=self.environment(environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,21 +47,23 @@ class Fleet:
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start it and do not wait."""
         return subprocess.Popen(
-            self._command(*words),
+            self.command(*words),
             cwd=self.folder,
-            env=self._environment({}),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def _command(self, *words: str) -> list[str]:
+    def command(self, *words: str) -> list[str]:
+        """The command line, with this inventory."""
         return [sys.executable, "-m", "provision", *words[:2], "-i", str(self.path), *words[2:]]
 
-    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What the program runs with."""
         own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
-        return os.environ | own | dict(more)
+        return os.environ | own | dict(more or {})
 
     def check(self, *words: str, **environ: str) -> str:
         result = self.run(*words, **environ)
