@@ -56,7 +56,10 @@ class Settings(BaseModel):
         description="TCP ports of other programs that may answer others; `verify` fails for any that is not declared.",
         examples=[[9100]],
     )
-    time: bool = Field(True, description="Keep the clock right with systemd-timesyncd.")
+    time: bool = Field(
+        True,
+        description="Keep the clock right: with chrony, ntpsec or openntpd where one is there, else systemd-timesyncd.",
+    )
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
@@ -73,19 +76,20 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     else:
         yield Absent(APT_PROXY, "no proxy is declared")
         yield Absent(PROXY_FILE, "no proxy is declared")
-    # gpg is looked at by repositories; systemd-timesyncd is a package of its own on Debian and Ubuntu.
-    clock = ("systemd-timesyncd",) if want.time else ()
+    # gpg is looked at by repositories; systemd-timesyncd is a package of its own on Debian and Ubuntu. Packages of time
+    # daemons conflict with each other: the one that is there stays.
+    keeper = host.identity.time_daemon
+    clock = ("systemd-timesyncd",) if want.time and not keeper else ()
     yield Package((*PACKAGES, *clock, *(name for name in want.packages if name not in PACKAGES)))
     for name in want.ca_certificates:
         path = host.find(name)
         if path is None:
             raise ValueError(f"the certificate {name} is neither beside the inventory nor in its templates")
         yield Certificates(path.stem, path.read_text())
-    if want.time and "container" not in host.identity.marks:
-        yield Service("systemd-timesyncd", enabled=True, running=True)
-    elif want.time:
+    if want.time:
         # A container's clock is its machine's: the unit is enabled for the day it is none, and cannot run now.
-        yield Service("systemd-timesyncd", enabled=True, running=None)
+        runs = None if "container" in host.identity.marks else True
+        yield Service(keeper or "systemd-timesyncd", enabled=True, running=runs)
 
 
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:

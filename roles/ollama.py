@@ -7,7 +7,7 @@ binary is removed. The server that runs must be the pinned one, so the role ends
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -27,7 +27,8 @@ from provision.view import HostView, OpenPort
 HOME = "/usr/share/ollama"
 MODELS = f"{HOME}/.ollama/models"
 UNIT = "/etc/systemd/system/ollama.service"
-DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
+# Drop-ins count in the order of their names: this one comes after the override.conf of `systemctl edit`.
+DROP_IN = "/etc/systemd/system/ollama.service.d/zz-provision.conf"
 PROXY_FILE = "/etc/provision/proxy.env"
 # The first release without CVE-2026-7482; anyone who reaches an older server can read its memory.
 SAFE = (0, 17, 1)
@@ -88,9 +89,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str = Field("0.32.15", description="The release.", pattern=r"^\d+\.\d+\.\d+(-[A-Za-z0-9.]+)?$")
-    sha256: dict[str, str] = Field(
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]] = Field(
         default={},
-        description="Archive name -> SHA-256. Without it the release's own sha256sum.txt is used.",
+        description="Archive name -> SHA-256. Without it the release's sha256sum.txt is used: for an archive in"
+        " `artifacts` the one beside it.",
         examples=["{ollama-linux-amd64.tar.zst: 5f1c...}"],
     )
     mirror: str | None = Field(
@@ -99,7 +101,9 @@ class Settings(BaseModel):
         examples=["http://mirror.office.lan/ollama"],
     )
     allow_vulnerable: bool = Field(False, description="Accept a release older than 0.17.1 (CVE-2026-7482).")
-    models_dir: str = Field(MODELS, description="Where models are kept, on another disk if you like.", pattern="^/.+")
+    models_dir: str = Field(
+        MODELS, description="Where models are kept, on another disk if you like.", pattern=r"""^/[^\s%"'\\]+$"""
+    )
     listen: Literal["loopback", "lan"] = Field(
         "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
     )
@@ -142,12 +146,14 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     refuse_vulnerable(want)
     groups = tuple(name for name in ("render", "video") if name in host.identity.groups)
     user = User("ollama", home=HOME, groups=groups)
+    archive = source(host, want)
     release = Release(
         "ollama",
         want.version,
-        archive=source(host, want),
-        sha256=declared_digest(host, want),
+        archive=archive,
+        sha256=declared_digest(archive, want),
         proxy_file=PROXY_FILE,
+        not_in=host.artifacts if isinstance(archive, tuple) else None,
     )
     unit = File(UNIT, host.render("ollama/ollama.service.j2", models_dir=want.models_dir, home=HOME, groups=groups))
     proxy = proxy_mark(host)
@@ -171,7 +177,14 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if want.listen == "lan":
         yield Package(("nftables",))
         yield Firewall((Guarded(want.port, sources(host, want)),))
-    service = Service("ollama", enabled=True, running=True, restart_on=(release, unit, drop_in, models), spec=spec)
+    service = Service(
+        "ollama",
+        enabled=True,
+        running=True,
+        restart_on=(release, unit, drop_in, models),
+        spec=spec,
+        files=(PROXY_FILE,) if proxy else (),
+    )
     yield service
     # The first answer may take 30 s: the server looks for GPUs.
     yield Endpoint(
@@ -219,14 +232,10 @@ def archives(arch: str, version: str) -> tuple[str, ...]:
 
 
 def source(host: HostView, want: Settings) -> Path | tuple[str, ...]:
-    """The archive: in the artefacts' directory, else the mirror's address, else the official one."""
+    """The archive: in the artefacts' directory, else at the mirror's address, else at the official one."""
     names = archives(host.identity.arch, want.version)
-    if host.artifacts is not None:
-        found = local_archive(host.artifacts, names, want.version)
-        if found is None and want.mirror is None:
-            raise ValueError(f"there is no {names[0]} of version {want.version} in {host.artifacts}")
-        if found is not None:
-            return found
+    if host.artifacts is not None and (found := local_archive(host.artifacts, names, want.version)):
+        return found
     base = (want.mirror or "https://github.com/ollama/ollama/releases/download").rstrip("/")
     return (f"{base}/v{want.version}/{names[0]}",)
 
@@ -241,18 +250,40 @@ def local_archive(folder: Path, names: tuple[str, ...], version: str) -> Path | 
     return None
 
 
-def declared_digest(host: HostView, want: Settings) -> str:
-    """The archive's SHA-256: from the settings, else from a `sha256sum.txt` beside a local archive."""
-    archive = source(host, want)
-    name = archive.name if isinstance(archive, Path) else archive[0].rpartition("/")[2]
-    if name in want.sha256:
-        return want.sha256[name].lower()
-    if isinstance(archive, Path) and (sums := archive.parent / "sha256sum.txt").is_file():
-        for line in sums.read_text().splitlines():
-            digest, _, file = line.partition(" ")
-            if file.strip().removeprefix("*").removeprefix("./") == name:
-                return digest.lower()
-    return ""
+def declared_digest(archive: Path | tuple[str, ...], want: Settings) -> str:
+    """The archive's SHA-256: from the settings, else from the `sha256sum.txt` beside a local archive.
+
+    "" for one that the host fetches: it reads the list of the release.
+
+    Raises:
+        ValueError: neither says it of a local archive.
+    """
+    file = archive.name if isinstance(archive, Path) else archive[0].rpartition("/")[2]
+    # A file with its version in its name may be listed by the name that the release gave it.
+    names = dict.fromkeys((file, file.replace(f"-{want.version}.", ".")))
+    if said := next((want.sha256[name] for name in names if name in want.sha256), ""):
+        return said.lower()
+    if not isinstance(archive, Path):
+        return ""
+    sums = archive.with_name("sha256sum.txt")
+    listed = digests(sums.read_text(errors="replace")) if sums.is_file() else {}
+    if found := next((listed[name] for name in names if name in listed), ""):
+        return found
+    missing = f"{sums.name} does not list it" if sums.is_file() else f"there is no {sums.name} beside it"
+    raise ValueError(
+        f"{archive} has no SHA-256 to be compared with: {missing}; put the release's list there, "
+        f"or say ollama.sha256: {{{file}: DIGEST}}"
+    )
+
+
+def digests(text: str) -> dict[str, str]:
+    """What a `sha256sum.txt` lists, file -> digest; a release's has `./` before its names."""
+    lines = (line.partition(" ") for line in text.splitlines())
+    return {
+        name.strip().removeprefix("*").removeprefix("./"): digest.lower()
+        for digest, _, name in lines
+        if re.fullmatch("[0-9a-fA-F]{64}", digest)
+    }
 
 
 def sources(host: HostView, want: Settings) -> tuple[str, ...]:
@@ -262,6 +293,6 @@ def sources(host: HostView, want: Settings) -> tuple[str, ...]:
 
 
 def proxy_mark(host: HostView) -> str:
-    """A digest of the proxy, so that a changed one restarts the server; "" without one."""
+    """A digest of the proxy, its password apart, so that a changed one restarts the server; "" without one."""
     base = host.settings.get("base")
     return sha256(repr(base.proxy.model_dump()))[:12] if base is not None and base.proxy is not None else ""

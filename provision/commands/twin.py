@@ -153,8 +153,8 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     from provision.inventory.locate import find_inventory
     from provision.roles import RoleSchemas
     from provision.twin import fleet as twin_fleet
-    from provision.twin import images
-    from provision.twin.hosts import Twin, engine
+    from provision.twin import gpus, images
+    from provision.twin.hosts import Material, Twin, engine
     from provision.twin.settings import OVERLAY
 
     path = find_inventory(options.inventory)
@@ -162,10 +162,13 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     meant = fleet.match(options.pattern)
     client = engine()
     made = Twin(client, path)
-    wanted = {host.name: twin_fleet.settings_of(host).image for host in meant}
-    tags = {image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(wanted.values())}
+    wanted = {host.name: twin_fleet.settings_of(host) for host in meant}
+    tags = {
+        image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(w.image for w in wanted.values())
+    }
+    made_of = {name: Material(tags[w.image], gpus.overlay(w.gpu) if w.gpu else b"") for name, w in wanted.items()}
     folder = folder_of(made)
-    running = made.up({name: tags[image] for name, image in wanted.items()}, fleet.hosts, folder.make(), typer.echo)
+    running = made.up(made_of, fleet.hosts, folder.make(), typer.echo)
     folder.known_hosts.write_text("".join(made.host_key(host) for host in running))
     twins = twin_fleet.twinned(fleet, running, folder, artifacts.resolve() if artifacts else None)
     return made, twins, tuple(twins.hosts[host.name] for host in meant)
@@ -189,6 +192,7 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     from provision.commands.verify import show, verify_hosts
     from provision.engine.planfile import input_digests
     from provision.twin import fleet as twin_fleet
+    from provision.twin.proof import digests
 
     with taking("up", proof):
         made, fleet, hosts = begin(options, artifacts)
@@ -201,7 +205,9 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         if code := run.end():
             return failed(code, "apply", proof)
     with taking("plan", proof), running(options, fleet) as run:
-        proof.left = {plan.host: plan.changes for plan in plan_all(run)}
+        plans = plan_all(run)
+        proof.left = {plan.host: plan.changes for plan in plans}
+        proof.digests = {plan.host: digests(plan) for plan in plans}
         if code := run.end():
             return failed(code, "plan", proof)
     with taking("verify", proof):

@@ -19,6 +19,9 @@ from provision.values import printable
 UNTIL_DONE = 24 * 3600.0
 """Seconds that a job which another run left behind is waited for."""
 
+_NAMED = 12
+"""How many resources that were not begun are named."""
+
 
 @dataclass
 class Applied:
@@ -116,9 +119,11 @@ class HostApply:
                     raise ResourceFailed(self.declared.host, stubborn.resource, f"did not converge: {stubborn.why}")
                 self._execute(executor, plan, changed)
                 plan = make_plan(self.session, self.declared)
-        except ProvisionError:
+        except ProvisionError as error:
             settled = {change.resource for change in executor.done[round_began:]}
             left = {change.resource for change in plan.changes} - settled
+            if isinstance(error, ResourceFailed):
+                self._tell_not_begun(plan, error.resource)
             self._count(executor, left)
             # Why the run failed is the news; that its state could not be written either is not.
             with contextlib.suppress(HostError):
@@ -141,6 +146,14 @@ class HostApply:
             changed[resource.id] = current
             executor.change(resource, current)
         executor.flush()
+
+    def _tell_not_begun(self, plan: Plan, failed: str) -> None:
+        """Resources may need those before them: what comes after a failure waits for the next run."""
+        names = [change.resource for change in plan.changes]
+        if failed in names and (later := names[names.index(failed) + 1 :]):
+            rest = f" and {len(later) - _NAMED} more" if len(later) > _NAMED else ""
+            text = f"not begun, as {failed} failed: {', '.join(later[:_NAMED])}{rest}"
+            self.emit(Note(host=self.declared.host, text=text))
 
     def _count(self, executor: Executor, left: set[str]) -> None:
         touched = {change.resource for change in executor.done} | left

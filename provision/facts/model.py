@@ -57,10 +57,13 @@ class Identity:
     `arch` is `amd64`, `arm64` or what dpkg or uname says; it is the userland's, not the kernel's.
     `virtualization` is `none`, `docker`, `lxc`, `kvm`, `vmware`, ..., or `vm` when the kind is not known.
     `groups` maps group names to numbers (`render`, `video`, `docker`, `ollama`).
+    `time_daemon` is the unit that keeps the clock in place of systemd-timesyncd (`chrony`, `ntpsec`), or "".
     `nvidia_driver` is the loaded kernel module's version or "", `nvidia_open` says that it is the open flavour,
     `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
     `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
     `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
+    `docker_package` is what the Docker engine came with: `docker.io`, `docker-ce`, `moby-engine`, `snap`, or
+    `podman-docker`, which only looks like Docker, or "".
     """
 
     hostname: str
@@ -77,6 +80,7 @@ class Identity:
     nvidia_driver: str = ""
     nvidia_smi: str = ""
     amd_kfd: bool = False
+    time_daemon: str = ""
     marks: frozenset[str] = frozenset()
     groups: Mapping[str, int] = field(default_factory=dict)
     machine_id: str = ""
@@ -84,6 +88,7 @@ class Identity:
     nvidia_open: bool = False
     jetson: str = ""
     model: str = ""
+    docker_package: str = ""
 
     def has_gpu(self, vendor: str) -> bool:
         """Whether a device of that vendor is there, with or without a driver."""

@@ -54,6 +54,7 @@ def parse(out: bytes) -> Facts:
         nvidia_driver=nvidia.module,
         nvidia_smi=nvidia.smi,
         amd_kfd="kfd" in records.all("mark"),
+        time_daemon=next((_word(name, 32) for name in records.all("time_daemon")), ""),
         marks=marks | ({"container"} if container else frozenset()),
         groups=_groups(records),
         machine_id=_word(records.one("machine_id"), 32),
@@ -61,6 +62,7 @@ def parse(out: bytes) -> Facts:
         nvidia_open=nvidia.open,
         jetson=gpus.jetson_release(records),
         model=_model(records),
+        docker_package=_engine(records),
     )
     notes = _notes(records, identity) + nvidia.notes
     return Facts(identity, _readings(records, os, nvidia.loads), notes, _complete(records))
@@ -176,6 +178,13 @@ def _cpu(records: Records) -> str:
 def _model(records: Records) -> str:
     board = records.one("tree_model") or f"{records.one('vendor')} {records.one('product')}"
     return " ".join(board.split())[:120]
+
+
+def _engine(records: Records) -> str:
+    """`docker-ce` for `/var/lib/dpkg/info/docker-ce.list`."""
+    return next(
+        (_word(path.rpartition("/")[2].removesuffix(".list"), 32) for path in records.all("docker_package")), ""
+    )
 
 
 def _groups(records: Records) -> dict[str, int]:

@@ -88,6 +88,11 @@ system() {
     for manager in apt-get dnf5 dnf yum tdnf zypper pacman apk; do
         has "$manager" && say manager "$manager"
     done
+    # A unit goes with its package; the package's other files may stay as configuration.
+    for unit in chrony chronyd ntpsec openntpd ntp ntpd; do
+        at "/usr/lib/systemd/system/$unit.service"
+        [ -f "$at" ] && say time_daemon "$unit"
+    done
     at /etc/group
     grep -E '^(render|video|docker|ollama):' "$at" | lines group
 }
@@ -202,6 +207,14 @@ amd() {
     grep -H -E '^(gfx_target_version|location_id|domain) ' "$at"/*/properties | sed 's|.*/nodes/||' | lines kfd
 }
 
+engine() { # the package that Docker came with, in dpkg's own lists: asking dpkg-query would cost half of this part
+    at /var/lib/dpkg/info
+    grep -lE '^/usr/s?bin/dockerd$' "$at"/docker-ce.list "$at"/docker.io.list "$at"/moby-engine.list | lines docker_package
+    grep -lx /usr/bin/docker "$at"/podman-docker.list | lines docker_package
+    at /snap/docker
+    [ -d "$at" ] && say docker_package /snap
+}
+
 address() { # 192.0.2.1 and 2001:db8::1 are for documentation: nothing is sent, the kernel only names the way
     if has ip; then
         route=$(ip -o route get 192.0.2.1)
@@ -304,6 +317,7 @@ processor
 pci
 nvidia
 amd
+engine
 address
 say end identity
 if [ "$readings" = 1 ]; then

@@ -18,7 +18,7 @@ from provision.engine.events import (
 )
 from provision.engine.mask import masked
 from provision.report.reporters import Lines
-from provision.report.text import Style
+from provision.report.text import Style, count
 from provision.values import human_bytes, printable
 
 
@@ -84,7 +84,7 @@ class Live(Lines):
                 if (task := self._tasks.pop(event.host, None)) is not None:
                     self._progress.remove_task(task)
             case HostPlanned():
-                self._doing(event.host, f"{len(event.changes)} changes" if event.changes else "asked")
+                self._doing(event.host, count(len(event.changes), "change") if event.changes else "asked")
             case _:
                 pass
         if isinstance(event, HostPlanned | HostExamined | HostFinished | Note) or self.verbose:

@@ -54,11 +54,11 @@ def plan_lines(event: HostPlanned, style: Style, *, diff: bool = False, verbose:
     """What would change on a host."""
     total = event.unchanged + len(event.changes)
     if not event.changes:
-        yield f"{event.host}: nothing to change, {_count(total, 'resource')} as declared"
+        yield f"{event.host}: nothing to change, {count(total, 'resource')} as declared"
     else:
         size = sum(change.download or 0 for change in event.changes)
         download = f", {human_bytes(size)} to download" if size else ""
-        yield f"{event.host}: {_count(len(event.changes), 'change')}, {event.unchanged} unchanged{download}"
+        yield f"{event.host}: {count(len(event.changes), 'change')}, {event.unchanged} unchanged{download}"
         width = max(len(change.action) for change in event.changes)
         for change in event.changes:
             yield from change_lines(change, style, width, diff=diff, verbose=verbose)
@@ -149,10 +149,11 @@ def totals_line(plans: Iterable[HostPlanned]) -> str:
     size = sum(change.download or 0 for change in changes)
     download = f", {human_bytes(size)} to download" if size else ""
     unchanged = sum(plan.unchanged for plan in known)
-    return f"{_count(len(known), 'host')}: {_count(len(changes), 'change')}, {unchanged} unchanged{download}"
+    return f"{count(len(known), 'host')}: {count(len(changes), 'change')}, {unchanged} unchanged{download}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 change`, `2 changes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,19 @@ _AT_ONCE = 4
 _TRIES = 10
 _PATIENCE = 120.0
 """Seconds until sshd must answer."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a host is made of.
+
+    Args:
+        image: tag of its image.
+        overlay: a tar that is unpacked over its `/` before it starts; empty for none.
+    """
+
+    image: str
+    overlay: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -93,11 +106,11 @@ class Twin:
         self.client, self.inventory = client, inventory.resolve()
         self.id = names.twin_id(inventory)
 
-    def up(self, images: Mapping[str, str], known: Collection[str], key: str, say: Say) -> list[TwinHost]:
+    def up(self, made_of: Mapping[str, Material], known: Collection[str], key: str, say: Say) -> list[TwinHost]:
         """Make hosts run and answer, whatever an earlier run left: what is there and as it should be stays.
 
         Args:
-            images: host -> tag of its image.
+            made_of: host -> its material.
             known: all hosts of the inventory; twins of others are removed.
             key: public key of who logs in.
             say: gets a line a host that was made.
@@ -111,7 +124,7 @@ class Twin:
             if container.labels.get(names.HOST_LABEL) not in known:
                 container.remove(force=True, v=True)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(lambda name: self._host(name, images[name], key, say), images))
+            return list(pool.map(lambda name: self._host(name, made_of[name], key, say), made_of))
 
     def hosts(self) -> list[TwinHost]:
         """All hosts, also those that do not run."""
@@ -156,7 +169,9 @@ class Twin:
         return removed
 
     def _containers(self) -> list[Container]:
-        return list(self.client.containers.list(all=True, filters={"label": f"{names.LABEL}={self.id}"}))
+        return list(
+            self.client.containers.list(all=True, ignore_removed=True, filters={"label": f"{names.LABEL}={self.id}"})
+        )
 
     @property
     def _labels(self) -> dict[str, str]:
@@ -171,50 +186,54 @@ class Twin:
         except APIError as error:
             raise InputError(f"Docker cannot make the network {name}: {_said(error)}") from error
 
-    def _host(self, name: str, image: str, key: str, say: Say) -> TwinHost:
+    def _host(self, name: str, material: Material, key: str, say: Say) -> TwinHost:
         try:
-            container = self._kept(name, image, key)
+            container = self._kept(name, material, key)
             if container is None:
-                container = self._started(name, image, key)
-                say(f"{name}: started from {image}")
+                container = self._started(name, material, key)
+                say(f"{name}: started from {material.image}")
             elif container.status != "running":
                 container.start()
             container.reload()
         except APIError as error:
-            raise HostError(name, f"its twin does not start: {_said(error)}") from error
+            hint = "end what holds the port, or make the twin anew after `provision twin down`" if _taken(error) else ""
+            raise HostError(name, f"its twin does not start: {_said(error)}", hint) from error
         host = _seen(container)
         self._wait_for_ssh(host, container)
         return host
 
-    def _kept(self, name: str, image: str, key: str) -> Container | None:
+    def _kept(self, name: str, material: Material, key: str) -> Container | None:
         """The host's container when it is whole and made of the same things; else it is removed."""
         try:
             container = self.client.containers.get(names.object_name(self.id, name))
         except NotFound:
             return None
         if container.labels.get(names.LABEL) != self.id:
-            raise HostError(name, f"a container {container.name} is there that is not of this twin")
-        if container.status != "created" and container.labels.get(names.SPEC_LABEL) == _spec(image, key):
+            raise HostError(
+                name, f"a container {container.name} is there that is not of this twin", "remove or rename it"
+            )
+        if container.status != "created" and container.labels.get(names.SPEC_LABEL) == _spec(material, key):
             return container
         container.remove(force=True, v=True)
         return None
 
-    def _started(self, name: str, image: str, key: str) -> Container:
+    def _started(self, name: str, material: Material, key: str) -> Container:
         for attempt in range(_TRIES):
-            container = self._create(name, image, key)
+            container = self._create(name, material, key)
             try:
+                if material.overlay:
+                    container.put_archive("/", material.overlay)
                 container.start()
             except APIError as error:
                 container.remove(force=True, v=True)
                 # Another process may take the port between the question and the start.
-                taken = "port is already allocated" in str(error) or "address already in use" in str(error)
-                if not taken or attempt == _TRIES - 1:
+                if not _taken(error) or attempt == _TRIES - 1:
                     raise
             else:
                 break
         return container
 
-    def _create(self, name: str, image: str, key: str) -> Container:
+    def _create(self, name: str, material: Material, key: str) -> Container:
         api = self.client.api
         network = names.object_name(self.id)
         # The name by which peers know it leads to it.
@@ -222,10 +241,10 @@ class Twin:
         config = api.create_host_config(
             port_bindings={22: ("127.0.0.1", _free_port())}, network_mode=network, **_LIKE_A_SERVER
         )
-        labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(image, key)}
+        labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(material, key)}
         endpoints: Any = {network: endpoint}
         made = api.create_container(
-            image,
+            material.image,
             name=names.object_name(self.id, name),
             hostname=names.host_name(name),
             labels=labels,
@@ -253,13 +272,13 @@ def _log(container: Container) -> str:
 def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
     """All twins of this machine: path of the inventory -> hosts."""
     found: dict[str, list[TwinHost]] = {}
-    for container in client.containers.list(all=True, filters={"label": names.LABEL}):
+    for container in client.containers.list(all=True, ignore_removed=True, filters={"label": names.LABEL}):
         found.setdefault(container.labels.get(names.INVENTORY_LABEL, "?"), []).append(_seen(container))
     return found
 
 
-def _spec(image: str, key: str) -> str:
-    return sha256(canonical([image, key, _LIKE_A_SERVER]))[:12]
+def _spec(material: Material, key: str) -> str:
+    return sha256(canonical([material.image, sha256(material.overlay), key, _LIKE_A_SERVER]))[:12]
 
 
 def _seen(container: Container) -> TwinHost:
@@ -305,6 +324,10 @@ def _gone_is_fine() -> Iterator[None]:
     except APIError as error:
         if "is already in progress" not in str(error):
             raise
+
+
+def _taken(error: APIError) -> bool:
+    return "port is already allocated" in str(error) or "address already in use" in str(error)
 
 
 def _said(error: APIError) -> str:

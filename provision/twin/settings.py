@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from provision.inventory.names import did_you_mean
 from provision.inventory.reader import Overlay
+from provision.twin.gpus import PROFILES
 from provision.twin.recipes import DEFAULT, RECIPES
 
 
@@ -15,6 +16,11 @@ class TwinSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     image: str = Field(default=DEFAULT, description="The system of the host's twin.", examples=["debian-12"])
+    gpu: str | None = Field(
+        default=None,
+        description="GPUs that the twin pretends to have: healthy ones, or one with a driver that fails.",
+        examples=["nvidia-rtx-4090"],
+    )
     settings: dict[str, Any] = Field(
         default={},
         description="Laid over the settings of the host's roles, and checked like them.",
@@ -26,6 +32,13 @@ class TwinSettings(BaseModel):
     def _is_known(cls, value: str) -> str:
         if value not in RECIPES:
             raise ValueError(f"there is no twin image {value!r}{did_you_mean(value, RECIPES)}")
+        return value
+
+    @field_validator("gpu")
+    @classmethod
+    def _is_a_profile(cls, value: str | None) -> str | None:
+        if value is not None and value not in PROFILES:
+            raise ValueError(f"there is no GPU profile {value!r}{did_you_mean(value, PROFILES)}")
         return value
 
 

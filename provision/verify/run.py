@@ -21,6 +21,8 @@ from provision.verify.host import Verified, questions, verify
 from provision.verify.own_tests import FLEET, lost, run_tests
 from provision.view import HostView
 
+NOT_PROVED = Verdict("skipped", "not proved here: the GPU is a stand-in, models and containers ran without one")
+"""On a host whose facts show a usable GPU where there is none, as in a twin."""
 _SHORTEST = 8
 """Secrets with fewer characters are found everywhere by chance."""
 _LOGS = 50
@@ -65,7 +67,7 @@ def verify_fleet(
         forks: hosts at once.
         arguments: for pytest.
         interrupt: what Ctrl-C does.
-        pretended: the hosts' GPUs are, so that no model can be on them.
+        pretended: the hosts' GPUs are, so that no model can be on them: a line says that this is not proved.
     """
     made = Verification()
     outcomes = list(
@@ -110,6 +112,8 @@ def _verified(reach: Reach, declarer: Declarer, host: Host, pretended: bool) -> 
     view = declarer.view(host, reached.identity)
     seen = replace(view, identity=replace(view.identity, gpus=())) if pretended else view
     results = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
+    if pretended and view.identity.nvidia_usable:
+        results.append(Result(host.name, "gpu", NOT_PROVED))
     doors = doors_of(host, reached.session, view, declarer)
     return Verified(reached.session, reached.identity, declared, tuple(results), doors)
 

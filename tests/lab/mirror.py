@@ -2,10 +2,12 @@
 
 import datetime
 import ipaddress
+import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,8 +18,6 @@ from cryptography.x509.oid import NameOID
 
 from tests.lab.machine import client
 
-Answer = Callable[[str], tuple[int, bytes]]
-
 
 def address() -> str:
     """This machine's address on the docker bridge, at which hosts reach it."""
@@ -25,17 +25,31 @@ def address() -> str:
     return str(ipaddress.ip_network(subnet)[1])
 
 
+class Halt(Enum):
+    """How a download ends in the middle of what was asked for."""
+
+    CUT = "the connection is closed"
+    STALL = "nothing more comes"
+
+
 class Mirror:
     """Serves what `files` says; the path of each request is kept.
 
     Attributes:
-        files: path -> content, or a function of the path that gives a status and a body.
+        files: path -> content.
+        ranges: whether it can begin in the middle of a file.
+        halts: how the next downloads end half-way, one after the other.
+        sent: of each download its path, the first byte that it began with, and how many were sent.
     """
 
     def __init__(self, scheme: str, port: int) -> None:
         self.url = f"{scheme}://{address()}:{port}"
         self.files: dict[str, bytes | Path] = {}
         self.asked: list[str] = []
+        self.ranges = True
+        self.halts: list[Halt] = []
+        self.sent: list[tuple[str, int, int]] = []
+        self.released = threading.Event()
 
     def get(self, path: str) -> bytes | None:
         """The content of a path; None when there is none."""
@@ -57,11 +71,31 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
 
         def _answer(self, body: bool) -> None:
             content = served.get(self.path)
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
+            if content is None:
+                self.send_error(404)
+                return
+            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if served.ranges else None
+            first = int(wanted[1]) if wanted else 0
+            if wanted and first >= len(content):
+                self.send_error(416)
+                return
+            part = content[first:]
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(part)))
+            if wanted:
+                self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
             self.end_headers()
-            if body and content:
-                self.wfile.write(content)
+            if body:
+                self._send(part, first)
+
+        def _send(self, part: bytes, first: int) -> None:
+            halt = served.halts.pop(0) if served.halts else None
+            part = part[: len(part) // 2] if halt else part
+            served.sent.append((self.path, first, len(part)))
+            with suppress(ConnectionError):
+                self.wfile.write(part)
+            if halt is Halt.STALL:
+                served.released.wait(60)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -77,6 +111,7 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
     try:
         yield served
     finally:
+        served.released.set()
         server.shutdown()
         server.server_close()
 
@@ -84,21 +119,46 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
 def expired_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for this machine that ended yesterday: (key and certificate, the certificate alone)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror.office.lan")])
+    made = _named("mirror.office.lan", key.public_key(), days=-1).add_extension(_this_machine(), critical=False)
+    made = made.add_extension(_CA, critical=True)
+    return _written(folder, key, made.sign(key, hashes.SHA256()))
+
+
+def signed_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that an office's own CA signed: (key and certificate, the CA's certificate)."""
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = _named(_AUTHORITY, authority.public_key(), days=30).add_extension(_CA, critical=True)
+    made = _named("mirror.office.lan", key.public_key(), days=30, issuer=_AUTHORITY)
+    made = made.add_extension(_this_machine(), critical=False)
+    both, alone = _written(folder, key, made.sign(authority, hashes.SHA256()))
+    alone.write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return both, alone
+
+
+_AUTHORITY = "Office CA"
+_CA = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def _this_machine() -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address()))])
+
+
+def _named(name: str, key: ec.EllipticCurvePublicKey, days: int, issuer: str = "") -> x509.CertificateBuilder:
+    """Valid from a month ago until so many days from now."""
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer or name)]))
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now - datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address()))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
-    public = made.public_bytes(serialization.Encoding.PEM)
+
+
+def _written(folder: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> tuple[Path, Path]:
+    public = certificate.public_bytes(serialization.Encoding.PEM)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

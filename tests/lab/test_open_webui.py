@@ -3,8 +3,6 @@
 import json
 import shlex
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +14,7 @@ from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
 from tests.lab.seeds import seeded_volume
+from tests.lab.visitor import Visitor
 from tests.lab.wait import until
 
 DATA = "/var/lib/docker/volumes/open-webui/_data"
@@ -30,55 +29,21 @@ SQL = (
 
 
 @dataclass
-class Chat:
+class Chat(Visitor):
     """The host, its inventory, and Open WebUI on it as a browser reaches it."""
 
     host: LabHost
     office: Office
     settings: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.host.ports[8080]}"
-
     def set(self, **settings: Any) -> None:
         """Change role settings in the inventory."""
         self.settings |= settings
         self.office.variables["open_webui"] = self.settings
 
-    def call(self, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
-        """HTTP status and JSON; status 0 when nothing answers."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        data = None if body is None else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=120) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode(errors="replace")
-        except (OSError, ValueError):
-            return 0, None
-
-    def get(self, path: str, body: object = None, token: str = "") -> Any:
-        status, answer = self.call(path, body, token)
-        assert status == 200, f"{path}: {status} {answer}"
-        return answer
-
     def token(self, email: str = IT) -> str:
         """Sign in."""
-        return str(self.get("/api/v1/auths/signin", {"email": email, "password": PASSWORDS[email]})["token"])
-
-    def models(self, token: str) -> list[str]:
-        return sorted(model["id"] for model in self.get("/api/models", token=token)["data"])
-
-    def say(self, token: str) -> str:
-        """The model's answer to a question."""
-        body = {
-            "model": "tiny:latest",
-            "messages": [{"role": "user", "content": "When?"}],
-            "stream": False,
-            "max_tokens": 8,
-        }
-        return str(self.get("/api/chat/completions", body, token)["choices"][0]["message"]["content"])
+        return self.sign_in(email, PASSWORDS[email])
 
     def sql(self, statement: str) -> str:
         """One statement on the live database."""
@@ -103,7 +68,7 @@ def chat(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
     office.add(host, "chat", ansible_become=True, provision_roles=roles, artifacts=str(lab.artifacts))
     office.variables["ollama"] = {"version": "0.9.3", "allow_vulnerable": True}
     office.variables["models"] = {"tiny": {"gguf": str(lab.artifacts / "tiny.gguf")}}
-    chat = Chat(host, office)
+    chat = Chat(f"http://127.0.0.1:{host.ports[8080]}", host, office)
     chat.set(admin={"email": IT, "password": {"secret": "env:IT_PASSWORD"}})
     office.check("apply", "--roles", "docker,ollama,models")
     yield chat
@@ -170,9 +135,7 @@ def test_a_second_run_changes_nothing(chat: Chat) -> None:
 
 
 def test_a_normal_user_sees_the_model_and_gets_an_answer_from_it(chat: Chat) -> None:
-    new = {"name": "User", "email": USER, "password": PASSWORDS[USER], "role": "user"}
-    chat.get("/api/v1/auths/add", new, chat.token())
-    token = chat.token(USER)
+    token = chat.add_user(USER, PASSWORDS[USER], chat.token())
     assert chat.models(token) == ["tiny:latest"]
     chat.host.check('curl -sS http://127.0.0.1:11434/api/generate -d \'{"model": "tiny", "keep_alive": 0}\'')
     assert chat.say(token).strip()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import provision.facts
+import provision.twin
 from tests.unit.facts.tree import cases, check_devices, check_system, devices, system
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -41,6 +42,13 @@ def test_df_is_understood_in_every_shell(shell: tuple[str, ...], tmp_path: Path)
 
 
 def test_shellcheck_finds_nothing() -> None:
-    path = Path(provision.facts.__file__).with_name("probe.sh")
-    ran = subprocess.run(["shellcheck", "-s", "sh", str(path)], capture_output=True, text=True, check=False)
+    twin = Path(provision.twin.__file__).parent
+    paths = (
+        Path(provision.facts.__file__).with_name("probe.sh"),
+        *twin.glob("gpu/*"),
+        *twin.glob("images/[a-z]*[a-z]"),
+    )
+    scripts = [str(path) for path in paths if path.suffix != ".Dockerfile"]
+    assert len(scripts) == 5
+    ran = subprocess.run(["shellcheck", "-s", "sh", *scripts], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, "")

@@ -115,6 +115,18 @@ def test_a_failure_names_host_resource_and_reason_and_what_came_before_it_stays_
     assert world.last.applied.unchanged == 0
     assert not (world.root / "c").exists()
     assert set(world.state) == {"letter:a"}
+    assert [event.text for event in world.events if isinstance(event, Note)] == [
+        "not begun, as letter:b failed: letter:c"
+    ]
+
+
+def test_of_many_resources_that_were_not_begun_the_first_are_named(world: World) -> None:
+    later = [world.letter(f"c{number}") for number in range(14)]
+    with pytest.raises(ResourceFailed):
+        world.apply(declared(world.letter("b", work=failing("disk is on fire")), *later))
+    (note,) = [event.text for event in world.events if isinstance(event, Note)]
+    assert note.startswith("not begun, as letter:b failed: letter:c0, letter:c1, ")
+    assert note.endswith("letter:c11 and 2 more")
 
 
 def test_after_the_cause_is_gone_the_next_run_goes_on(world: World) -> None:

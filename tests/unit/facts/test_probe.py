@@ -52,6 +52,16 @@ def test_ordinary_hardware(tmp_path: Path) -> None:
     assert identity.groups == {"video": 44, "render": 993}
 
 
+@pytest.mark.parametrize(
+    ("files", "found"), [((), ""), (("chrony",), "chrony"), (("ntpsec", "systemd-timesyncd"), "ntpsec")]
+)
+def test_a_time_daemon_is_known_by_its_unit(files: tuple[str, ...], found: str, tmp_path: Path) -> None:
+    tree = system(tmp_path, SYSTEMS[1])
+    for name in files:
+        tree.file(f"usr/lib/systemd/system/{name}.service", "[Service]\n")
+    assert tree.facts().identity.time_daemon == found
+
+
 def full(where: Path) -> Tree:
     tree = system(where, SYSTEMS[2])
     tree.command(
@@ -173,6 +183,31 @@ def test_arch_needs_a_reboot_when_the_running_kernels_modules_are_gone(tmp_path:
     assert tree.facts(readings=True).readings.reboot_required
     tree.file("lib/modules/6.12.43+deb13-amd64/modules.dep", "")
     assert not tree.facts(readings=True).readings.reboot_required
+
+
+@pytest.mark.parametrize(
+    ("files", "package"),
+    [
+        ({}, ""),
+        ({"docker.io.list": "/.\n/usr/bin/docker\n/usr/sbin/dockerd\n"}, "docker.io"),
+        ({"docker-ce.list": "/.\n/usr/bin/dockerd\n", "docker-ce-cli.list": "/usr/bin/docker\n"}, "docker-ce"),
+        ({"moby-engine.list": "/usr/bin/dockerd\n"}, "moby-engine"),
+        # Of a package that was removed and not purged dpkg lists the configuration alone.
+        ({"docker.io.list": "/etc/default/docker\n/usr/bin/dockerd-rootless\n"}, ""),
+        ({"podman-docker.list": "/usr/bin/docker\n"}, "podman-docker"),
+    ],
+)
+def test_what_docker_came_with(tmp_path: Path, files: dict[str, str], package: str) -> None:
+    tree = Tree(tmp_path)
+    for name, content in files.items():
+        tree.file(f"var/lib/dpkg/info/{name}", content)
+    assert tree.facts().identity.docker_package == package
+
+
+def test_docker_as_a_snap(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.file("snap/docker/2976/meta/snap.yaml", "name: docker\n")
+    assert tree.facts().identity.docker_package == "snap"
 
 
 def test_podman_in_dockers_place_is_not_docker(tmp_path: Path) -> None:

@@ -74,12 +74,14 @@ IDENTITY = {
     "nvidia_smi",
     "nvidia_open",
     "amd_kfd",
+    "time_daemon",
     "marks",
     "groups",
     "machine_id",
     "address",
     "jetson",
     "model",
+    "docker_package",
 }
 READINGS = {
     "memory_available",

@@ -17,6 +17,7 @@ from provision.resources.release import Release
 from provision.resources.user import User
 from provision.roles import load_role
 from provision.templates import builtin
+from provision.values import sha256
 from provision.view import HostView, Peer
 
 ROLE: Any = load_role("ollama")
@@ -109,10 +110,12 @@ def test_a_changed_variable_is_another_drop_in_and_the_same_unit() -> None:
 
 
 def artifact(folder: Path, name: str) -> Path:
-    """An archive among the artefacts."""
+    """An archive among the artefacts, and its digest beside it."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"archive")
+    with (path.parent / "sha256sum.txt").open("a") as sums:
+        sums.write(f"{sha256(b'archive')}  ./{path.name}\n")
     return path
 
 
@@ -128,12 +131,14 @@ def test_the_archive_comes_from_the_artifacts_else_the_mirror_else_the_official_
     assert source(mirror=mirror) == (mirrored,)
     # An artefacts' directory without it: the mirror, and never the internet.
     assert source(mirror=mirror, artifacts=tmp_path) == (mirrored,)
-    with pytest.raises(ValueError, match=f"there is no {NAME} of version {version} in "):
-        source(artifacts=tmp_path)
+    assert source(artifacts=tmp_path) == (official,)
+    assert one(Release, declare(version=version, artifacts=tmp_path)).not_in == tmp_path
+    assert one(Release, declare(version=version)).not_in is None
     flat = artifact(tmp_path, f"ollama-linux-amd64-{version}.tar.zst")
     assert source(mirror=mirror, artifacts=tmp_path) == flat
     nested = artifact(tmp_path, f"v{version}/{NAME}")
     assert source(mirror=mirror, artifacts=tmp_path) == nested
+    assert one(Release, declare(version=version, artifacts=tmp_path)).not_in is None
 
 
 @pytest.mark.parametrize(("version", "suffix"), [("0.18.0", ".tar.zst"), ("0.13.5", ".tgz")])
@@ -149,6 +154,42 @@ def test_the_digest_is_the_declared_one_else_that_beside_the_archive(tmp_path: P
     assert one(Release, declare(artifacts=tmp_path, version="0.32.15")).sha256 == beside
     declared = declare(artifacts=tmp_path, version="0.32.15", sha256={NAME: said})
     assert one(Release, declared).sha256 == said.lower()
+
+
+def test_an_archive_with_its_version_in_its_name_is_listed_by_that_name_or_by_the_release_s(tmp_path: Path) -> None:
+    flat = artifact(tmp_path, "ollama-linux-amd64-0.32.15.tar.zst")
+    sums = flat.with_name("sha256sum.txt")
+    sums.write_text(f"{'a' * 64}  ./{NAME}\n")
+    assert one(Release, declare(artifacts=tmp_path, version="0.32.15")).sha256 == "a" * 64
+    sums.write_text(f"{'a' * 64}  ./{NAME}\n{'b' * 64} *{flat.name}\n")
+    assert one(Release, declare(artifacts=tmp_path, version="0.32.15")).sha256 == "b" * 64
+    sums.unlink()
+    declared = declare(artifacts=tmp_path, version="0.32.15", sha256={NAME: "c" * 64})
+    assert one(Release, declared).sha256 == "c" * 64
+
+
+@pytest.mark.parametrize(
+    ("sums", "why"),
+    [
+        (None, "there is no sha256sum.txt beside it"),
+        (f"{'a' * 64}  ./ollama-linux-arm64.tar.zst\n", "sha256sum.txt does not list it"),
+        (f"12  ./{NAME}\n", "sha256sum.txt does not list it"),
+    ],
+)
+def test_an_archive_that_nothing_vouches_for_is_refused(tmp_path: Path, sums: str | None, why: str) -> None:
+    beside = artifact(tmp_path, f"v0.32.15/{NAME}").with_name("sha256sum.txt")
+    beside.unlink()
+    if sums is not None:
+        beside.write_text(sums)
+    with pytest.raises(
+        ValueError, match=rf"{why}; put the release's list there, or say ollama.sha256: {{{NAME}: DIGEST}}"
+    ):
+        declare(artifacts=tmp_path, version="0.32.15")
+
+
+def test_a_digest_is_64_hexadecimal_digits() -> None:
+    with pytest.raises(ValidationError, match="sha256"):
+        ROLE.Settings.model_validate({"sha256": {NAME: "12"}})
 
 
 def test_an_old_server_is_refused_unless_it_is_said() -> None:

@@ -1,0 +1,42 @@
+"""What the role base declares: who keeps the clock, where the proxy and its password stand."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from provision.facts.model import OS, Identity
+from provision.resources.base import Resource
+from provision.resources.package import Package
+from provision.resources.service import Service
+from provision.roles import load_role
+from provision.templates import builtin
+from provision.view import HostView
+
+ROLE: Any = load_role("base")
+DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
+SERVER = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
+
+
+def declare(identity: Identity = SERVER, **settings: Any) -> list[Resource]:
+    """What is declared with these settings."""
+    view = HostView("gpu", identity, ("base",), {}, {}, builtin().render, lambda name: None, lambda name: (), None)
+    return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
+
+
+@pytest.mark.parametrize("marks", [frozenset(), frozenset({"container"})])
+@pytest.mark.parametrize(
+    ("daemon", "unit", "installed"), [("", "systemd-timesyncd", True), ("chrony", "chrony", False)]
+)
+def test_a_time_daemon_that_is_there_is_kept(daemon: str, unit: str, installed: bool, marks: frozenset[str]) -> None:
+    resources = declare(replace(SERVER, time_daemon=daemon, marks=marks))
+    (packages,) = (one.names for one in resources if isinstance(one, Package))
+    assert ("systemd-timesyncd" in packages) == installed
+    (service,) = (one for one in resources if isinstance(one, Service))
+    assert (service.name, service.enabled, service.running) == (unit, True, None if marks else True)
+
+
+def test_without_time_nothing_is_said_about_the_clock() -> None:
+    resources = declare(time=False)
+    assert "timesyncd" not in repr(resources)
+    assert not [one for one in resources if isinstance(one, Service)]

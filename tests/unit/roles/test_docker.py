@@ -1,0 +1,77 @@
+"""What the role docker declares: the engine that is there is kept, whatever the channel."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from provision.facts.model import OS, Identity
+from provision.resources.base import Resource
+from provision.resources.package import Package
+from provision.resources.repository import Repository
+from provision.roles import load_role
+from provision.templates import builtin
+from provision.view import HostView
+
+ROLE = load_role("docker")
+DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
+HOST = Identity("web", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
+CE = ("docker-ce", "docker-ce-cli", "containerd.io")
+DEBIANS = ("docker.io", "docker-cli", "iptables")
+
+T = TypeVar("T")
+
+
+def declare(package: str = "", folder: Path = Path("/missing"), **settings: Any) -> list[Resource]:
+    """What is declared with these settings on a host whose engine came with a package."""
+
+    def find(name: str) -> Path | None:
+        return path if (path := folder / name).exists() else None
+
+    identity = replace(HOST, docker_package=package)
+    view = HostView("web", identity, ("docker",), {}, {}, builtin().render, find, lambda name: ())
+    return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
+
+
+def all_of(kind: type[T], resources: list[Resource]) -> list[T]:
+    """The resources of a kind."""
+    return [resource for resource in resources if isinstance(resource, kind)]
+
+
+@pytest.mark.parametrize(
+    ("package", "channel", "names", "repositories"),
+    [
+        ("", "distribution", DEBIANS, 0),
+        ("", "docker-ce", CE, 1),
+        ("docker.io", "distribution", DEBIANS, 0),
+        ("docker-ce", "docker-ce", CE, 1),
+        ("docker-ce", "distribution", CE, 0),
+        ("docker.io", "docker-ce", DEBIANS, 0),
+        ("moby-engine", "docker-ce", ("moby-engine",), 0),
+    ],
+)
+def test_an_engine_that_is_there_is_kept(package: str, channel: str, names: tuple[str, ...], repositories: int) -> None:
+    resources = declare(package, channel=channel)
+    assert [one.names for one in all_of(Package, resources)] == [names]
+    assert len(all_of(Repository, resources)) == repositories
+
+
+@pytest.mark.parametrize("package", ["snap", "podman-docker"])
+def test_what_cannot_be_configured_is_refused_with_the_way_out(package: str) -> None:
+    with pytest.raises(ValueError, match=r"(snap|apt-get) remove"):
+        declare(package)
+
+
+def test_the_key_is_the_repository_s_own_or_a_file_or_another_address(tmp_path: Path) -> None:
+    def key(**settings: Any) -> str | Path:
+        (found,) = all_of(Repository, declare(folder=tmp_path, channel="docker-ce", **settings))
+        return found.key
+
+    mirror = "http://mirror.office.lan/docker/"
+    (tmp_path / "docker.asc").touch()
+    assert key(repository=mirror) == "http://mirror.office.lan/docker/debian/gpg"
+    assert key(repository=mirror, key="https://keys.office.lan/docker") == "https://keys.office.lan/docker"
+    assert key(key="docker.asc") == tmp_path / "docker.asc"
+    with pytest.raises(ValueError, match=r"the key gone\.asc is neither an address nor a file"):
+        key(key="gone.asc")
