@@ -14,8 +14,9 @@ from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.endpoint import Endpoint
 from provision.resources.image import Image
-from provision.resources.ollama_model import INCOMING, SPARE, OllamaModel
+from provision.resources.ollama_model import INCOMING, OllamaModel
 from provision.resources.release import Release
+from provision.resources.space import SPARE
 from provision.values import human_bytes
 
 DOCKER, CONTAINERD = "/var/lib/docker", "/var/lib/containerd"
@@ -59,11 +60,8 @@ def _rooms(resource: Resource, change: Change, readings: Readings) -> Iterator[R
             if archive:
                 yield Room(INCOMING, archive.stat().st_size, resource.id)
         case Release() if change.action != "switch":
-            local = isinstance(resource.archive, Path)
             size = resource.archive.stat().st_size if isinstance(resource.archive, Path) else RELEASE
-            yield Room(resource.home, int(size * UNPACKED) + (0 if local else size), resource.id)
-            if local:
-                yield Room(INCOMING, size, resource.id)
+            yield Room(resource.home, int(size * (1 + UNPACKED)), resource.id)
         case _:
             pass
 
