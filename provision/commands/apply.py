@@ -12,6 +12,7 @@ from provision.commands.options import (
     Inventory,
     Json,
     Roles,
+    SkipPreflight,
     Verbose,
 )
 
@@ -36,6 +37,7 @@ def apply(
         int | None, typer.Option("--max-fail", min=1, help="Start no more hosts when this many have failed.")
     ] = None,
     diff: Diff = False,
+    skip_preflight: SkipPreflight = False,
     roles: Roles = None,
     forks: Forks = 10,
     ask_pass: AskPass = False,
@@ -55,7 +57,7 @@ def apply(
         pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
     options = Options(
         "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
-        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0,
+        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, skip_preflight=skip_preflight,
     )  # fmt: skip
     with running(options) as run:
         if agreed:
@@ -74,6 +76,8 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     Returns:
         What was done, also on hosts that ended with an error.
     """
+    from functools import partial
+
     from provision.commands.running import owner
     from provision.engine.apply import Applied, HostApply
     from provision.engine.fleet import Outcome
@@ -85,7 +89,15 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
         reached = run.reach.supported(host.name)
         declared = run.declarer.declare(host, reached.identity)
         check = agreed.check if agreed else None
-        job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check)
+        job = HostApply(
+            reached.session,
+            declared,
+            run.emit,
+            run.interrupt.stop,
+            owner(),
+            check,
+            partial(run.preflight, host, reached),
+        )
         applied[host.name] = job.applied
         return job.run()
 

@@ -41,6 +41,7 @@ class HostApply:
         stop: set when nothing new may start.
         owner: who this is, for others that find the lock taken.
         must_be: called with the plan that was made under the lock; raises when it is not the one that was agreed to.
+        preflight: called with the first plan when it has changes; raises when they cannot work there.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class HostApply:
         stop: threading.Event,
         owner: str,
         must_be: Callable[[Plan], None] | None = None,
+        preflight: Callable[[Plan], None] | None = None,
     ) -> None:
         self.session, self.declared, self.emit, self.stop, self.owner = session, declared, emit, stop, owner
-        self.must_be = must_be
+        self.must_be, self.preflight = must_be, preflight
         self.applied = Applied()
 
     def run(self) -> Applied:
@@ -71,6 +73,8 @@ class HostApply:
             if self.must_be:
                 self.must_be(plan)
             return self.applied
+        if self.preflight and plan.changes:
+            self.preflight(plan)
         # Somebody else may have worked here in between: the plan that counts is made under the lock.
         self.session.lock(self.owner)
         self._rejoin()
