@@ -12,6 +12,7 @@ from provision.commands.options import (
     Inventory,
     Json,
     Roles,
+    Shard,
     Verbose,
 )
 
@@ -38,6 +39,7 @@ def apply(
     diff: Diff = False,
     roles: Roles = None,
     forks: Forks = 10,
+    shard: Shard = None,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
     verbose: Verbose = 0,
@@ -55,7 +57,7 @@ def apply(
         pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
     options = Options(
         "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
-        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0,
+        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, shard=shard,
     )  # fmt: skip
     with running(options) as run:
         if agreed:

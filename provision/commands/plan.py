@@ -14,6 +14,7 @@ from provision.commands.options import (
     Json,
     Pattern,
     Roles,
+    Shard,
     Verbose,
 )
 
@@ -30,6 +31,7 @@ def plan(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the plan in a file for `apply FILE`.")] = None,
     roles: Roles = None,
     forks: Forks = 10,
+    shard: Shard = None,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
     verbose: Verbose = 0,
@@ -41,7 +43,17 @@ def plan(
     from provision.errors import InputError
 
     options = Options(
-        "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles), diff=diff
+        "plan",
+        inventory,
+        pattern,
+        as_json,
+        verbose,
+        ask_pass,
+        ask_become_pass,
+        forks,
+        split(roles),
+        diff=diff,
+        shard=shard,
     )
     with running(options) as run:
         plans = plan_all(run)

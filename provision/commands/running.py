@@ -17,6 +17,7 @@ from provision.engine.declare import Declarer, check_roles
 from provision.engine.events import Emit, RunFinished, RunStarted
 from provision.engine.fleet import Failures, Interrupt, Outcome, closing, each, exit_code, finished, started
 from provision.engine.reach import Reach
+from provision.engine.shard import Shard
 from provision.errors import InputError
 from provision.inventory import load
 from provision.inventory.fleet import Fleet, Host
@@ -44,6 +45,7 @@ class Options:
     max_fail: int | None = None
     diff: bool = False
     show_plan: bool = True
+    shard: str | None = None
 
 
 @dataclass
@@ -110,7 +112,7 @@ def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
     Raises:
         InputError: the inventory or an option is wrong.
     """
-    fleet, hosts = read_fleet(options) if fleet is None else (fleet, fleet.match(options.pattern))
+    fleet, hosts = read_fleet(options) if fleet is None else (fleet, meant(fleet, options))
     check_roles(options.roles, hosts)
     reach = Reach(fleet, *prompted(options))
     with contextlib.ExitStack() as stack:
@@ -134,7 +136,17 @@ def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
         order.batches([], options.batch)
     except ValueError as error:
         raise InputError(f"--batch: {error}") from error
-    return fleet, fleet.match(options.pattern)
+    return fleet, meant(fleet, options)
+
+
+def meant(fleet: Fleet, options: Options) -> tuple[Host, ...]:
+    """The hosts that the pattern names; of these the ones in our part, where there are several.
+
+    Raises:
+        InputError: the pattern or the part is wrong.
+    """
+    hosts = fleet.match(options.pattern)
+    return Shard.parse(options.shard).of_hosts(hosts) if options.shard is not None else hosts
 
 
 def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
