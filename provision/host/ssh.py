@@ -13,12 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import paramiko
-from paramiko.ssh_exception import IncompatiblePeer
-
 from provision.errors import SessionLost, Unreachable
 from provision.host import auth
 from provision.host.hostkeys import KnownHosts, Verdict, fingerprint, name_for
+from provision.host.lean import paramiko
 from provision.host.local import reap, spawn
 from provision.host.sshconfig import Route, jump_route, route
 from provision.host.target import Target
@@ -295,7 +293,7 @@ def _unreachable(target: Target, hop: Route, error: BaseException, proxy_said: s
         return Unreachable(target.name, f"the proxy command to {where} failed: {printable(proxy_said, 200)}")
     if _NO_GREETING in str(error):
         return Unreachable(target.name, f"{where} is no sshd: {_NO_GREETING}")
-    if isinstance(error, IncompatiblePeer) or "no acceptable" in str(error).lower():
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer) or "no acceptable" in str(error).lower():
         return Unreachable(target.name, f"{where} speaks an SSH that is too old: {_reason(error)}")
     if "banner" in str(error) or isinstance(error, EOFError):
         return Unreachable(
