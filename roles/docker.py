@@ -1,7 +1,7 @@
 """The Docker engine: the distribution's or Docker's own, with log rotation, mirrors and the proxy.
 
-An engine that is there is kept with what runs on it: it is replaced by no other package, and restarted only when its
-configuration changes. With `live-restore` containers survive that.
+An engine that is there is kept with what runs on it: it is replaced by no other package, reloaded where that is enough
+for a changed configuration, and restarted otherwise. `live_restore` counts before that: containers survive it.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
-from provision.resources.docker_config import RESTORE, DockerConfig
+from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
 from provision.resources.file import Absent, File
 from provision.resources.package import Package
-from provision.resources.repository import Repository
+from provision.resources.repository import Repository, key_at
 from provision.resources.service import Service
 from provision.values import sha256
 from provision.view import HostView
@@ -41,6 +41,11 @@ class Settings(BaseModel):
     repository: str = Field(
         "https://download.docker.com/linux", description="For docker-ce: the repository, or a mirror of it."
     )
+    key: str = Field(
+        "",
+        description="For docker-ce: the key, an address or a file beside the inventory; if empty, its own.",
+    )
+    fingerprint: str = Field(FINGERPRINT, description="The key's fingerprint.", pattern="^[0-9A-F]{40}$")
     log_max_size: str = Field("10m", description="A container's log is rotated at this size.")
     log_max_file: int = Field(3, ge=1, description="How many rotated logs are kept.")
     live_restore: bool = Field(True, description="Containers survive a restart of the engine.")
@@ -57,12 +62,12 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     source = origin(identity, want.channel)
     repositories: tuple[Resource, ...] = ()
     if source == want.channel == "docker-ce":
-        repository = docker_ce(identity.os, identity.arch, want.repository)
+        repository = docker_ce(host, want)
         repositories = (repository,)
         yield repository
     engine = Package(packages(identity.os, source), after=repositories)
     proxy = proxy_drop_in(host)
-    config = DockerConfig(daemon(want))
+    config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))
     yield engine
     yield config
     yield proxy
@@ -71,7 +76,9 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         enabled=True,
         running=True,
         restart_on=(engine, config, proxy),
-        files=("/etc/docker/daemon.json", PROXY_DROP_IN, "/usr/bin/dockerd"),
+        files=("/etc/docker/daemon.json", PROXY_DROP_IN, PROXY_FILE, "/usr/bin/dockerd"),
+        before_restart=KEEP_CONTAINERS,
+        on_reload=RELOAD,
         on_failure=RESTORE,
     )
 
@@ -98,14 +105,24 @@ def packages(os: OS, source: str) -> tuple[str, ...]:
     return ("docker.io", "iptables")
 
 
-def docker_ce(os: OS, arch: str, uri: str) -> Repository:
-    """Docker's repository for this system."""
-    base = f"{uri.rstrip('/')}/{os.id}"
-    return Repository("docker", base, os.codename, "stable", f"{base}/gpg", FINGERPRINT, arch, proxy_file=PROXY_FILE)
+def docker_ce(host: HostView, want: Settings) -> Repository:
+    """Docker's repository for this system.
+
+    Raises:
+        ValueError: its key is not there.
+    """
+    os = host.identity.os
+    base = f"{want.repository.rstrip('/')}/{os.id}"
+    key = key_at(want.key or f"{base}/gpg", host.find)
+    fingerprint, arch = want.fingerprint, host.identity.arch
+    return Repository("docker", base, os.codename, "stable", key, fingerprint, arch, proxy_file=PROXY_FILE)
 
 
-def daemon(want: Settings) -> dict[str, Any]:
-    """Our keys of daemon.json. Values of `log-opts` must be text."""
+def daemon(want: Settings, cdi: bool) -> dict[str, Any]:
+    """Our keys of daemon.json. Values of `log-opts` must be text.
+
+    `cdi` is said here and not by the role `nvidia`: before 28.2 an engine looks at it only when it starts.
+    """
     keys: dict[str, Any] = {
         "log-driver": "json-file",
         "log-opts": {"max-size": want.log_max_size, "max-file": str(want.log_max_file)},
@@ -115,7 +132,8 @@ def daemon(want: Settings) -> dict[str, Any]:
         keys["registry-mirrors"] = want.mirrors
     if want.insecure_registries:
         keys["insecure-registries"] = want.insecure_registries
-    return {**keys, **want.daemon}
+    keys |= want.daemon
+    return merge({"features": {"cdi": True}}, keys) if cdi else keys
 
 
 def proxy_drop_in(host: HostView) -> Resource:
@@ -123,6 +141,6 @@ def proxy_drop_in(host: HostView) -> Resource:
     base = host.settings.get("base")
     if base is None or base.proxy is None:
         return Absent(PROXY_DROP_IN, "no proxy is declared")
-    # The digest makes a changed proxy a changed drop-in, and so a restart.
+    # The digest makes a changed proxy a changed drop-in. A password is not in it: the drop-in can be read by all.
     mark = sha256(repr(base.proxy.model_dump()))[:12]
     return File(PROXY_DROP_IN, f"# {mark}\n[Service]\nEnvironmentFile=-{PROXY_FILE}\n")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from provision.resources.base import Resource
-from provision.resources.cdi import CdiSpecification
-from provision.resources.docker_config import RESTORE, DockerConfig
+from provision.resources.cdi import CdiSpecification, DockerGpus
+from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
 from provision.resources.package import Package
-from provision.resources.repository import Repository
+from provision.resources.repository import Repository, key_at
 from provision.resources.service import Service
 from provision.view import HostView
 
@@ -44,23 +44,33 @@ class Settings(BaseModel):
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
-    """Repository, toolkit, Docker's configuration, the CDI specification."""
+    """Repository, toolkit, Docker's configuration, the CDI specification; the proof that Docker offers the GPUs."""
     identity = host.identity
     if not identity.nvidia_usable or identity.marks & {"wsl", "jetson"}:
         return
-    key = want.key if "://" in want.key else host.find(want.key)
-    if key is None:
-        raise ValueError(f"the key {want.key} is neither an address nor a file beside the inventory")
+    key = key_at(want.key, host.find)
     uri = f"{want.repository.rstrip('/')}/{identity.arch}"
     repository = Repository(
         "nvidia-container-toolkit", uri, "/", "", key, want.fingerprint, proxy_file="/etc/provision/proxy.env"
     )
     toolkit = Package(PACKAGES, after=(repository,))
+    specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield repository
     yield toolkit
-    if want.runtime and "docker" in host.roles:
-        runtimes = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
-        config = DockerConfig({"runtimes": runtimes}, part="nvidia")
-        yield config
-        yield Service("docker", restart_on=(config,), on_failure=RESTORE, part="nvidia")
-    yield CdiSpecification(identity.nvidia_driver, after=(toolkit,))
+    if not (want.runtime and "docker" in host.roles):
+        yield specification
+        return
+    runtimes = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
+    config = DockerConfig({"runtimes": runtimes}, part="nvidia")
+    yield config
+    yield Service(
+        "docker",
+        enabled=None,
+        restart_on=(config,),
+        before_restart=KEEP_CONTAINERS,
+        on_reload=RELOAD,
+        on_failure=RESTORE,
+        part="nvidia",
+    )
+    yield specification
+    yield DockerGpus(after=("service:docker", "service:docker/nvidia", specification))

@@ -27,7 +27,9 @@ from provision.view import HostView, OpenPort
 HOME = "/usr/share/ollama"
 MODELS = f"{HOME}/.ollama/models"
 UNIT = "/etc/systemd/system/ollama.service"
-DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
+# Drop-ins count in the order of their names: this one comes after the override.conf of `systemctl edit`.
+DROP_IN = "/etc/systemd/system/ollama.service.d/zz-provision.conf"
+OLD_DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
 PROXY_FILE = "/etc/provision/proxy.env"
 # The first release without CVE-2026-7482; anyone who reaches an older server can read its memory.
 SAFE = (0, 17, 1)
@@ -100,7 +102,9 @@ class Settings(BaseModel):
         examples=["http://mirror.office.lan/ollama"],
     )
     allow_vulnerable: bool = Field(False, description="Accept a release older than 0.17.1 (CVE-2026-7482).")
-    models_dir: str = Field(MODELS, description="Where models are kept, on another disk if you like.", pattern="^/.+")
+    models_dir: str = Field(
+        MODELS, description="Where models are kept, on another disk if you like.", pattern=r"""^/[^\s%"'\\]+$"""
+    )
     listen: Literal["loopback", "lan"] = Field(
         "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
     )
@@ -171,10 +175,18 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         yield Absent(path, "left by install.sh; a second Ollama would answer instead", recursive=True)
     yield unit
     yield drop_in
+    yield Absent(OLD_DROP_IN, "its name before 0.1")
     if want.listen == "lan":
         yield Package(("nftables",))
         yield Firewall((Guarded(want.port, sources(host, want)),))
-    service = Service("ollama", enabled=True, running=True, restart_on=(release, unit, drop_in, models), spec=spec)
+    service = Service(
+        "ollama",
+        enabled=True,
+        running=True,
+        restart_on=(release, unit, drop_in, models),
+        spec=spec,
+        files=(PROXY_FILE,) if proxy else (),
+    )
     yield service
     # The first answer may take 30 s: the server looks for GPUs.
     yield Endpoint(
@@ -283,6 +295,6 @@ def sources(host: HostView, want: Settings) -> tuple[str, ...]:
 
 
 def proxy_mark(host: HostView) -> str:
-    """A digest of the proxy, so that a changed one restarts the server; "" without one."""
+    """A digest of the proxy, its password apart, so that a changed one restarts the server; "" without one."""
     base = host.settings.get("base")
     return sha256(repr(base.proxy.model_dump()))[:12] if base is not None and base.proxy is not None else ""

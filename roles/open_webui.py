@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,7 @@ from provision.resources.open_webui import (
 )
 from provision.resources.volume import Volume
 from provision.values import GroupName, HostOrGroup, Secret, canonical, parse_bytes, quote
-from provision.view import HostView, OpenPort, Peer
+from provision.view import HostView, OpenPort
 
 HOME = "/etc/provision/open-webui"
 """Secrets and start scripts on the host, 0700; mounted read-only."""
@@ -147,9 +148,25 @@ class Settings(BaseModel):
         return self
 
 
+@dataclass(frozen=True)
+class Backend:
+    """A server of Ollama.
+
+    Args:
+        url: as the container reaches it.
+        host: its name in the inventory, "" when it is not there.
+        models: names that are declared for it, as Open WebUI lists them.
+    """
+
+    url: str
+    host: str = ""
+    models: tuple[str, ...] = ()
+
+
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     """Secrets and start scripts, image, volume, container; then account, settings, access and a proof."""
-    backends = tuple(dict.fromkeys(backend_urls(host, want)))
+    servers = backends_of(host, want)
+    backends = tuple(server.url for server in servers)
     instance = instance_of(want, backends)
     image = Image(want.image, digest=want.digest, archive=archive(host, want))
     key = SecretKey(f"{HOME}/secret_key", instance.container)
@@ -192,7 +209,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield settings
     if instance.group:
         yield ModelAccess(instance, models_of(host, want))
-    yield Proof(instance, backends, after=(server, admin, settings))
+    names = {server.url: server.host for server in servers if server.host}
+    yield Proof(instance, backends, names, after=(server, admin, settings))
 
 
 def instance_of(want: Settings, backends: tuple[str, ...]) -> Instance:
@@ -298,45 +316,58 @@ def archive(host: HostView, want: Settings) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def backend_peers(host: HostView, want: Settings) -> Iterator[Peer]:
-    """Hosts of the inventory whose Ollama is used."""
-    if want.backends.group:
-        yield from host.peers(want.backends.group)
-    for name in want.backends.hosts:
-        yield from host.peers(name)
-
-
-def backend_urls(host: HostView, want: Settings) -> Iterator[str]:
-    """The backends in order.
+def backends_of(host: HostView, want: Settings) -> tuple[Backend, ...]:
+    """The backends in order, each once.
 
     Raises:
         ValueError: there are none, or one listens where this host cannot reach it.
     """
-    local = "host.docker.internal" if want.network == "bridge" else "127.0.0.1"
-    peers = tuple(backend_peers(host, want))
-    for peer in peers:
+    found = [*_peers(host, want), *(Backend(url) for url in want.backends.urls)] or [_own(host, want)]
+    first: dict[str, Backend] = {}
+    for backend in found:
+        first.setdefault(backend.url, backend)
+    return tuple(first.values())
+
+
+def _peers(host: HostView, want: Settings) -> Iterator[Backend]:
+    """Hosts of the inventory whose Ollama is used."""
+    names = (*([want.backends.group] if want.backends.group else []), *want.backends.hosts)
+    for peer in (peer for name in names for peer in host.peers(name)):
         ollama = peer.settings.get("ollama")
         port, listen = getattr(ollama, "port", 11434), getattr(ollama, "listen", "loopback")
         if ollama is not None and listen == "loopback" and (peer.name != host.name or want.network == "bridge"):
             raise ValueError(
                 f"backends: the Ollama of {peer.name} listens on loopback only; set ollama.listen: lan there"
             )
-        yield f"http://{local if peer.name == host.name else peer.address}:{port}"
-    yield from want.backends.urls
-    if peers or want.backends.urls:
-        return
+        address = _here(want) if peer.name == host.name else peer.address
+        yield Backend(f"http://{address}:{port}", peer.name, _declared(peer.settings))
+
+
+def _own(host: HostView, want: Settings) -> Backend:
+    """The Ollama of the same host."""
     if "ollama" not in host.roles:
         raise ValueError("backends: none is named, and this host has no role ollama; write backends: {group: NAME}")
     ollama = host.settings.get("ollama")
     if want.network == "bridge" and getattr(ollama, "listen", "loopback") == "loopback":
         raise ValueError("network: bridge cannot reach an Ollama on loopback; set ollama.listen: lan or network: host")
-    yield f"http://{local}:{getattr(ollama, 'port', 11434)}"
+    return Backend(f"http://{_here(want)}:{getattr(ollama, 'port', 11434)}", host.name, _declared(host.settings))
+
+
+def _here(want: Settings) -> str:
+    """This host, as the container sees it."""
+    return "host.docker.internal" if want.network == "bridge" else "127.0.0.1"
+
+
+def _declared(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the models of a host, as Open WebUI lists them."""
+    role = settings.get("models")
+    return tuple(sorted({str(ModelName.parse(name)) for name in role.models})) if role is not None else ()
 
 
 def models_of(host: HostView, want: Settings) -> tuple[str, ...]:
-    """Names of the models that the backends' hosts declare, as Open WebUI lists them."""
-    settings = [peer.settings for peer in backend_peers(host, want)] or [host.settings]
-    declared: list[Mapping[str, Any]] = [
-        role.models for role in (of.get("models") for of in settings) if role is not None
-    ]
-    return tuple(sorted({str(ModelName.parse(name)) for models in declared for name in models}))
+    """Names of the models that the backends' hosts declare; where none is of the inventory, those of this host."""
+    backends = backends_of(host, want)
+    declared = {name for backend in backends for name in backend.models}
+    if not any(backend.host for backend in backends):
+        declared = set(_declared(host.settings))
+    return tuple(sorted(declared))

@@ -53,6 +53,7 @@ class Change:
         after: field -> what will be.
         diffs: texts for `--diff`.
         download: bytes that will come over the network, where known.
+        reload: what runs takes it over by a reload; for what is not so marked it must start anew.
         uncertain: it depends on an earlier change ("unknown until X is applied"); the engine asks again at its turn.
         private: what `steps` needs and no output may show. Not stored, not printed.
     """
@@ -64,6 +65,7 @@ class Change:
     after: Mapping[str, Any] = field(default_factory=dict)
     diffs: tuple[Diff, ...] = ()
     download: int | None = None
+    reload: bool = False
     uncertain: bool = False
     private: Any = field(default=None, compare=False, repr=False)
 

@@ -10,10 +10,58 @@ from provision.resources.file import File, Found, look, seen
 
 PATH = "/etc/docker/daemon.json"
 KEPT = "/etc/docker/.daemon.json.before"
-"""The file as it was before our last change, for `RESTORE`."""
+"""The file as it was before our last change, for `RESTORE`: empty when there was none, and as old as that change."""
 
-RESTORE = f"if [ -e {KEPT} ]; then mv -f {KEPT} {PATH}; else rm -f {PATH}; fi"
-"""A fragment that takes the last change back: for a daemon that does not start with it."""
+RESTORE = f"""\
+if [ -e {KEPT} ] && [ -z "$(find {PATH} -newer {KEPT} 2>/dev/null)" ]; then
+    if [ -s {KEPT} ]; then mv -f {KEPT} {PATH}; else rm -f {KEPT} {PATH}; fi
+fi
+"""
+"""A fragment that takes the last change back, for a daemon that does not start with it. Later changes stay."""
+
+RELOADABLE = frozenset(
+    {
+        "debug",
+        "default-runtime",
+        "insecure-registries",
+        "labels",
+        "live-restore",
+        "max-concurrent-downloads",
+        "max-concurrent-uploads",
+        "max-download-attempts",
+        "registry-mirrors",
+        "runtimes",
+        "shutdown-timeout",
+    }
+)
+"""Keys that a running engine takes over, unless they are taken out (moby: daemon/reload.go, of 20.10 as of 29)."""
+
+# Old units only send SIGHUP and do not wait; an engine that refuses its new configuration says so in its log alone.
+# What it has taken over it tells as an event, of which it keeps the last 256.
+RELOAD = """\
+since=$(date +%s.%N)
+systemctl reload docker.service || exit 1
+n=0
+until [ -n "$(timeout 20 docker events --since "$since" --until "$(date +%s.%N)" \
+    --filter type=daemon --filter event=reload 2>/dev/null)" ]; do
+    n=$((n + 1))
+    if [ $n -ge 50 ]; then
+        echo "the engine did not take over its configuration:" \
+            "$(journalctl -q -n 2 --no-pager -o cat -u docker.service | tr '\n' '|')" >&2
+        exit 1
+    fi
+    sleep 0.2
+done
+"""
+"""A fragment that makes the running engine take over the file; it ends with 1 when the engine does not."""
+
+KEEP_CONTAINERS = f"""\
+if grep -Eq '"live-restore"[[:space:]]*:[[:space:]]*true' {PATH} 2>/dev/null &&
+    [ "$(timeout 20 docker info --format '{{{{.LiveRestoreEnabled}}}}' 2>/dev/null)" = false ]; then
+    {RELOAD.strip()}
+fi
+"""
+"""A fragment before a restart: containers survive it only when live-restore counts already in the engine that stops."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +99,12 @@ class DockerConfig:
         Raises:
             ValueError: what stands there is no JSON object, so nothing can be kept of it.
         """
-        if observed.kind == "missing":
-            actual: Any = {}
+        earlier = [change for name, change in pending.changes.items() if name.startswith("docker-config:")]
+        if earlier:
+            # Another statement about the file comes first: this one adds to what it will write.
+            actual: Any = parse(str(earlier[-1].private).encode())
+        elif observed.kind == "missing":
+            actual = {}
         elif observed.kind == "file" and observed.content is not None:
             actual = parse(observed.content)
         elif observed.kind == "file":
@@ -67,8 +119,9 @@ class DockerConfig:
         before = {key: actual.get(key) for key in keys}
         after = {key: merged.get(key) for key in keys}
         old = json.dumps(actual, indent=4, sort_keys=True) + "\n" if actual else ""
-        action = "create" if observed.kind == "missing" else "update"
-        return Change(self.id, action, ", ".join(keys), before, after, (Diff(PATH, old, text),), private=text)
+        action = "create" if observed.kind == "missing" and not earlier else "update"
+        diffs, reload = (Diff(PATH, old, text),), set(keys) <= RELOADABLE & merged.keys()
+        return Change(self.id, action, ", ".join(keys), before, after, diffs, reload=reload, private=text)
 
     def steps(self, change: Change) -> Iterator[Step]:
         """Validate beside its place, keep the old one, rename."""
@@ -83,7 +136,7 @@ if command -v dockerd >/dev/null && dockerd --help 2>&1 | grep -q -- --validate;
 fi
 rm -f {kept}
 if [ -e {path} ]; then cp -p {path} {kept} || exit 1; fi
-mv -f {new} {path}
+mv -f {new} {path} && touch {kept}
 """
 
 

@@ -11,7 +11,8 @@ from provision import localfiles
 from provision.resources import docker_cli
 from provision.resources.base import Change, Job, Pending, Resource, Run, Section, Step, Upload
 from provision.resources.docker_cli import Found
-from provision.resources.ollama_model import INCOMING, space
+from provision.resources.ollama_model import INCOMING
+from provision.resources.space import space
 from provision.resources.stream import DOCKER_HOPELESS, Stream
 from provision.values import quote
 

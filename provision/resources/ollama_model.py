@@ -11,14 +11,12 @@ from provision.models.names import ModelName
 from provision.resources import model_store
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step, Upload
 from provision.resources.model_store import DEFAULT_SERVER, Server, Store
+from provision.resources.space import SPARE, space
 from provision.resources.stream import Stream
 from provision.values import human_bytes, quote
 
 INCOMING = "/var/lib/provision/incoming"
 """Where uploads wait on the host: a disk, not `/run`, which is memory."""
-
-SPARE = 1.1
-"""Free space wanted for a pull, as a multiple of what is missing."""
 
 
 @dataclass(frozen=True)
@@ -265,26 +263,6 @@ def blob_size(label: str, digest: str) -> str:
     """Probe fragment: the size of a blob in the store, if it is there."""
     blob = quote(f"blobs/sha256-{digest.removeprefix('sha256:')}")
     return f'if [ -f "$store"/{blob} ]; then wc -c <"$store"/{blob} | put {label}; fi'
-
-
-def space(size: int, folder: str) -> Run:
-    """Fails with numbers when `folder`'s file system has no room for `size` bytes and a tenth more."""
-    need = int(size * SPARE)
-    complaint = f"no space in {folder}: {human_bytes(need)} are needed, "
-    return Run(_SPACE.format(folder=quote(folder), kib=need // 1024, complaint=quote(complaint)))
-
-
-_SPACE = """\
-d={folder}
-while [ ! -d "$d" ] && [ "$d" != / ]; do d=$(dirname "$d"); done
-df -Pk "$d" | tail -n 1 | {{
-    read -r _ _ _ free _
-    if [ "$free" -lt {kib} ]; then
-        echo {complaint}"$((free * 128 / 125000)) MB are free" >&2
-        exit 1
-    fi
-}}
-"""
 
 
 def send_blob(file: Path, digest: str, server: Server) -> Iterator[Step]:

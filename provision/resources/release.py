@@ -8,6 +8,7 @@ from pathlib import Path
 from provision.localfiles import file_digest
 from provision.resources.base import Change, Job, Pending, Progress, Run, Section, Step, Upload
 from provision.resources.file import switch
+from provision.resources.space import space
 from provision.values import human_bytes, printable, quote
 
 RECORD = ".provision-release"
@@ -37,6 +38,7 @@ class Release:
         binary: path of the program inside the archive.
         link: where it is found in the path.
         proxy_file: a file of shell assignments (`HTTPS_PROXY=...`) that the download reads, if it exists.
+        stall: seconds without a new byte after which the download is begun again where it stood.
         not_in: a directory of the control machine where the archive was looked for in vain: plan and errors name it.
     """
 
@@ -47,6 +49,7 @@ class Release:
     binary: str = "bin/ollama"
     link: str = "/usr/local/bin/ollama"
     proxy_file: str = ""
+    stall: float = 120.0
     not_in: Path | None = None
 
     @property
@@ -63,6 +66,10 @@ class Release:
     def target(self) -> str:
         """What the link leads to."""
         return f"{self.home}/{self.binary}"
+
+    @property
+    def _aside(self) -> str:
+        return f"{self.link}.before-provision"
 
     @property
     def file_name(self) -> str:
@@ -100,10 +107,10 @@ class Release:
             return None
         before = {"link": observed.link}
         after = {"version": self.version, "link": self.target}
-        seen = observed.link.removeprefix(f"/opt/{self.name}/").partition("/")[0] or (
-            "a file" if observed.other else ""
-        )
-        why = f"version {seen} -> {self.version}" if seen and seen != self.version else f"version {self.version}"
+        seen = observed.link.removeprefix(f"/opt/{self.name}/").partition("/")[0]
+        why = f"version {seen} -> {self.version}" if seen not in ("", self.version) else f"version {self.version}"
+        if observed.other:
+            why += f"; the file at {self.link} becomes {posixpath.basename(self._aside)}"
         if whole:
             return Change(self.id, "switch", why, before, after)
         if self.not_in:
@@ -112,23 +119,38 @@ class Release:
         return Change(self.id, "install", why, before, after, download=size)
 
     def steps(self, change: Change) -> Iterator[Step]:
-        """Fetch, compare, unpack beside its place, rename, switch."""
+        """Look for room and tools, fetch, compare, unpack beside its place, rename, switch."""
         if change.action == "install":
             waiting = f"/opt/{self.name}/.{self.version}-{self.file_name}"
-            yield Run(f"umask 022\nmkdir -p {quote(f'/opt/{self.name}')}\n")
+            yield Run(self._begin(waiting))
             if isinstance(self.archive, Path):
+                yield space(self.archive.stat().st_size, f"/opt/{self.name}")
                 yield Upload(waiting, self.archive, self.digest)
             else:
                 name = f"fetch-{self.name}-{self.version}".lower().replace(".", "-")
-                yield Job(name, self._fetch(self.archive, waiting), progress=fetch_progress, stall=120, retries=2)
+                script = self._fetch(self.archive, waiting)
+                yield Job(name, script, progress=fetch_progress, stall=self.stall, retries=2)
             yield Run(self._unpack(waiting), timeout=900)
         folder = quote(posixpath.dirname(self.link))
-        yield Run(f"mkdir -p {folder}\n{_move_aside(self.link)}{switch(self.link, self.target)}")
+        yield Run(f"mkdir -p {folder}\n{_move_aside(self.link, self._aside)}{switch(self.link, self.target)}")
+
+    def _begin(self, waiting: str) -> str:
+        return _BEGIN.format(
+            folder=quote(f"/opt/{self.name}"),
+            waiting=quote(posixpath.basename(waiting)),
+            tool=self._tool,
+            missing=quote(f"{self._tool} is not installed, which unpacks {self.file_name}: the role base installs it"),
+        )
+
+    @property
+    def _tool(self) -> str:
+        return "zstd" if self.file_name.endswith(".zst") else "gzip"
 
     def _fetch(self, urls: tuple[str, ...], waiting: str) -> str:
         beside = posixpath.dirname(urls[0]) + "/sha256sum.txt"
         return _FETCH.format(
             waiting=quote(waiting),
+            folder=quote(f"/opt/{self.name}"),
             urls=" ".join(quote(url) for url in urls),
             sha256=quote(self.sha256),
             sums=quote(beside),
@@ -138,11 +160,10 @@ class Release:
         )
 
     def _unpack(self, waiting: str) -> str:
-        unpack = "zstd -dc --" if self.file_name.endswith(".zst") else "gzip -dc --"
         return _UNPACK.format(
             waiting=quote(waiting),
-            unpack=unpack,
-            tool=unpack.split()[0],
+            unpack=f"{self._tool} -dc --",
+            folder=quote(f"/opt/{self.name}"),
             home=quote(self.home),
             staging=quote(f"/opt/{self.name}/.{self.version}.new"),
             binary=quote(self.binary),
@@ -165,51 +186,93 @@ def fetch_progress(line: str) -> Progress | None:
     return None
 
 
-def _move_aside(link: str) -> str:
+def _move_aside(link: str, aside: str) -> str:
     """A program that stands where the link belongs, put there by somebody else, is not lost."""
     path = quote(link)
-    return f"if [ -e {path} ] && [ ! -L {path} ]; then mv -f {path} {quote(link + '.before-provision')} || exit 1; fi\n"
+    return f"if [ -e {path} ] && [ ! -L {path} ]; then mv -f {path} {quote(aside)} || exit 1; fi\n"
 
+
+# What an interrupted install of another version left is of no use any more.
+_BEGIN = """\
+umask 022
+command -v {tool} >/dev/null || {{ echo {missing} >&2; exit 1; }}
+mkdir -p {folder} || exit 1
+find {folder} -mindepth 1 -maxdepth 1 -name '.*' ! -name {waiting} -exec rm -rf {{}} +
+"""
 
 # A download goes on where an interrupted one ended (curl -C -); a file with the wrong digest is not kept.
+# Progress is told when there is some: only silence tells the job that the download has stalled.
 _FETCH = """\
 [ -z {proxy} ] || [ ! -r {proxy} ] || {{ set -a; . {proxy}; set +a; }}
-waiting={waiting} want={sha256}
-fail() {{ echo "cannot download $1: $(head -n 1 "$waiting.why")"{hint}; rm -f "$waiting.why"; exit 1; }}
+waiting={waiting} want={sha256} folder={folder}
+fail() {{ echo "$1: $(head -n 1 "$waiting.why")$2"; rm -f "$waiting.why"; exit 1; }}
+is_whole() {{ have=$(sha256sum <"$waiting") && [ "${{have%% *}}" = "$want" ]; }}
+size() {{ stat -c %s "$waiting" 2>/dev/null || echo 0; }}
+room() {{
+    free=$(df -Pk "$folder" | awk 'END {{ print $4 }}')
+    [ "$((free + $(size) / 1024))" -ge "$((total / 1024))" ] && return
+    rm -f "$waiting"
+    echo "refused: no space in $folder: $((total / 1000000)) MB are needed, $((free * 128 / 125000)) MB are free"
+    exit 1
+}}
+get() {{
+    curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$1" 2>"$waiting.why" &
+    curl=$! last=''
+    while kill -0 $curl 2>/dev/null; do
+        now=$(size)
+        [ "$now" = "$last" ] || echo "size $now $total"
+        last=$now
+        sleep 1
+    done
+    wait $curl
+}}
 if [ -z "$want" ]; then
-    sums=$(curl -fsSL --max-time 60 {sums} 2>"$waiting.why") || fail {sums}
+    sums=$(curl -fsSL --max-time 60 {sums} 2>"$waiting.why") || fail 'cannot download '{sums} {hint}
     want=$(printf '%s\\n' "$sums" | awk -v n={name} '{{ sub("^[.]/", "", $2) }} $2 == n {{ print $1 }}')
-    if [ -z "$want" ]; then echo 'refused: no SHA-256 is declared, and there is none at '{sums}; exit 1; fi
+    if [ -z "$want" ]; then
+        rm -f "$waiting.why"
+        echo 'refused: no SHA-256 is declared, and there is none at '{sums}
+        exit 1
+    fi
 fi
+if [ -s "$waiting" ] && is_whole; then exit 0; fi
 for url in {urls}; do
     total=$(curl -fsSIL --max-time 60 "$url" 2>/dev/null | tr -d '\\r' |
         awk 'tolower($1) == "content-length:" {{ n = $2 }} END {{ print n + 0 }}')
-    curl -fsSL -C - --connect-timeout 30 -o "$waiting" "$url" 2>"$waiting.why" &
-    curl=$!
-    while kill -0 $curl 2>/dev/null; do
-        echo "size $(stat -c %s "$waiting" 2>/dev/null || echo 0) ${{total:-0}}"
-        sleep 1
-    done
-    if wait $curl; then got=1; break; fi
+    room
+    began=$(size)
+    get "$url"
+    rc=$?
+    case $began:$rc:$(cat "$waiting.why") in
+    # The server cannot begin in the middle, or what is here is no beginning of what it has.
+    0:*) false ;;
+    *:33:* | *'error: 416'*) true ;;
+    *:0:*) ! is_whole ;;
+    *) false ;;
+    esac && {{ rm -f "$waiting"; get "$url"; rc=$?; }}
+    if [ "$rc" = 0 ]; then got=1; break; fi
+    case $(cat "$waiting.why") in 'curl: (23)'*) rm -f "$waiting"; fail "cannot write to $folder" ;; esac
 done
-[ -n "$got" ] || fail "$url"
+[ -n "$got" ] || fail "cannot download $url" {hint}
 rm -f "$waiting.why"
-have=$(sha256sum <"$waiting")
-if [ "${{have%% *}}" != "$want" ]; then
+if ! is_whole; then
     rm -f "$waiting"
     echo "refused: the download has the SHA-256 ${{have%% *}}, expected is $want"
     exit 1
 fi
 """
 
-# Members that would leave the directory, and devices, are refused before anything is unpacked.
+# Members that would leave the directory, and devices, are refused before anything is unpacked. Owners are shown as
+# numbers: a name with blanks would shift the columns. -P: names as they are. The awk prints the files' KiB.
 _UNPACK = """\
 umask 022
 w={waiting} s={staging}
 trap 'rm -rf "$s" "$w"' EXIT
-command -v {tool} >/dev/null || {{ echo "{tool} is not installed" >&2; exit 1; }}
-{unpack} "$w" | tar -tvf - >"$PROVISION_TMP/members" || {{ echo 'the archive is damaged' >&2; exit 1; }}
-awk '
+{unpack} "$w" | tar -P --numeric-owner -tvf - >"$PROVISION_TMP/members" || {{
+    echo 'the archive is damaged' >&2
+    exit 1
+}}
+need=$(awk '
 function leaves(path, depth,   parts, n, i) {{
     n = split(path, parts, "/")
     for (i = 1; i <= n; i++) {{
@@ -218,20 +281,31 @@ function leaves(path, depth,   parts, n, i) {{
     return 0
 }}
 {{
-    kind = substr($0, 1, 1); name = $0
+    kind = substr($0, 1, 1); name = $0; kib += int(($3 + 4095) / 4096) * 4
     sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +/, "", name)
-    target = name; arrow = index(name, kind == "h" ? " link to " : " -> ")
+    target = ""; word = kind == "h" ? " link to " : " -> "; arrow = index(name, word)
     if (kind == "l" || kind == "h") {{
-        target = substr(name, arrow + (kind == "h" ? 9 : 4)); name = substr(name, 1, arrow - 1)
+        target = substr(name, arrow + length(word)); name = substr(name, 1, arrow - 1)
     }}
     depth = split(name, unused, "/") - 1 - (name ~ /^[.]\\//)
-    bad = kind !~ /[-dlh]/ || name ~ /^\\// || leaves(name, 0)
+    bad = kind !~ /[-dlh]/ || name ~ /^\\// || leaves(name, 0) || index(target, word)
     if (kind == "l") bad = bad || target ~ /^\\// || leaves(target, depth)
     if (kind == "h") bad = bad || target ~ /^\\// || leaves(target, 0)
-    if (bad) {{ print "the archive is refused: it holds " $0; exit 1 }}
-}}' "$PROVISION_TMP/members" >&2 || exit 1
-rm -rf "$s" && mkdir "$s" || exit 1
-{unpack} "$w" | tar -xf - --no-same-owner -C "$s" || {{ echo 'the archive cannot be unpacked' >&2; exit 1; }}
+    if (bad) {{ print "the archive is refused: it holds " $0 | "cat >&2"; exit 1 }}
+}}
+END {{ print kib + 0 }}' "$PROVISION_TMP/members") || exit 1
+rm -rf "$s"
+free=$(df -Pk {folder} | awk 'END {{ print $4 }}')
+if [ "$free" -lt "$need" ]; then
+    echo 'no space in '{folder}": $((need * 128 / 125000)) MB are needed to unpack it,"\\
+        "$((free * 128 / 125000)) MB are free" >&2
+    exit 1
+fi
+mkdir "$s" || exit 1
+{unpack} "$w" | tar -xf - --no-same-owner -C "$s" 2>"$PROVISION_TMP/why" || {{
+    echo "the archive cannot be unpacked: $(head -n 1 "$PROVISION_TMP/why")" >&2
+    exit 1
+}}
 [ -f "$s"/{binary} ] || {{ echo 'there is no '{binary}' in the archive' >&2; exit 1; }}
 chmod 0755 "$s" "$s"/{binary} || exit 1
 have=$(sha256sum <"$w") && echo "${{have%% *}}" >"$s/{record}" || exit 1

@@ -1,7 +1,7 @@
 """A package repository of apt: a deb822 file of ours, and its key, pinned by fingerprint."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +136,18 @@ class Repository:
         yield Job(f"apt-update-{sha256(self.name)[:12]}", script, progress=apt_progress, timeout=900)
 
 
+def key_at(name: str, find: Callable[[str], Path | None]) -> str | Path:
+    """A key that a setting names: an address, or a file of the control machine.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    key = name if "://" in name else find(name)
+    if key is None:
+        raise ValueError(f"the key {name} is neither an address nor a file beside the inventory")
+    return key
+
+
 _KEY = """\
 umask 022
 command -v gpg >/dev/null || {{ echo 'gpg is not installed, so the key cannot be compared' >&2; exit 1; }}
@@ -143,6 +155,7 @@ found=$(gpg --batch --show-keys --with-colons {key} 2>/dev/null |
     awk -F: '$1 == "pub" {{ p = 1 }} $1 == "fpr" && p {{ printf "%s ", $10; p = 0 }}')
 if [ "$found" != {wanted}' ' ]; then
     rm -f {key}
+    found=${{found% }}
     echo "the key has the fingerprint ${{found:-of nothing}}, expected is "{wanted} >&2
     exit 1
 fi

@@ -1,7 +1,8 @@
 """A systemd service: enabled, running, and running with what is declared now.
 
 Restarts follow state, not events: a service that runs with an older specification (PROVISION_SPEC in the environment of
-its process) or that is older than its files is restarted, whoever changed them and whenever.
+its process) or that is older than its files is restarted, whoever changed them and whenever. A change that a reload is
+enough for is taken over by one, if the process had taken over everything before it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,9 @@ from provision.values import printable, quote
 SPEC = "PROVISION_SPEC"
 """Name of the variable that a unit of ours carries: a hash of all that the process depends on."""
 
+RELOADED = "/run/provision/reloaded"
+"""A directory with a file for each unit that we reloaded: its time is that of the reload."""
+
 _PROPERTIES = "LoadState ActiveState SubState UnitFileState NeedDaemonReload MainPID Result Type NRestarts"
 
 
@@ -21,8 +25,8 @@ _PROPERTIES = "LoadState ActiveState SubState UnitFileState NeedDaemonReload Mai
 class Running:
     """What systemd and /proc say.
 
-    `spec` is PROVISION_SPEC of the process, `started` its start in s since the epoch (0: no process), `newest` the
-    latest modification of the files, in s, with `newest_file`.
+    `spec` is PROVISION_SPEC of the process, `started` its start or its last reload by us in s since the epoch (0: no
+    process), `newest` the latest modification of the files, in s, with `newest_file`.
     """
 
     properties: Mapping[str, str]
@@ -56,7 +60,10 @@ class Service:
         running: runs now; None: left as it is.
         restart_on: resources whose change means that it must start anew.
         spec: the value of PROVISION_SPEC in the environment of the process.
-        files: paths; a process that is older than one of them is restarted (for units that are not ours).
+        files: paths; a process that is older than one of them is restarted, and so is one whose file this plan changes.
+            For units that are not ours, and for files whose content may be in no hash that others can read.
+        before_restart: a fragment that prepares the restart of a running one, which is left alone when that fails.
+        on_reload: a fragment that reloads it, in place of `systemctl reload`.
         on_failure: a fragment that undoes what made the start fail; it is started once more after that.
         timeout: seconds that a start may take.
         part: tells a second statement about the same unit from the first.
@@ -68,6 +75,8 @@ class Service:
     restart_on: tuple[Resource, ...] = field(default=(), repr=False)
     spec: str = ""
     files: tuple[str, ...] = ()
+    before_restart: str = field(default="", repr=False)
+    on_reload: str = field(default="", repr=False)
     on_failure: str = field(default="", repr=False)
     timeout: float = 120.0
     part: str = ""
@@ -85,7 +94,8 @@ class Service:
     def probe(self) -> str:
         """`systemctl show`, the process's specification and start, the files' times, the end of a failure's log."""
         files = " ".join(quote(path) for path in self.files)
-        return _PROBE.format(unit=quote(self.unit), properties=_PROPERTIES.replace(" ", ","), files=files)
+        properties = _PROPERTIES.replace(" ", ",")
+        return _PROBE.format(unit=quote(self.unit), properties=properties, files=files, reloaded=RELOADED)
 
     def observe(self, section: Section) -> Running:
         """What is there.
@@ -99,10 +109,13 @@ class Service:
         logs = [line.partition("=")[2] for line in section.lines if line.startswith("log=")]
         files = [line.partition("=")[2].partition(" ") for line in section.lines if line.startswith("file=")]
         newest = max(((float(when), path) for when, _, path in files if when.isdigit()), default=(0.0, ""))
-        return Running(lines, lines.get("spec", ""), _started(lines), newest[0], newest[1], " | ".join(logs))
+        started, reloaded = _started(lines), lines.get("reloaded", "")
+        if started and reloaded.isdigit():
+            started = max(started, float(reloaded))
+        return Running(lines, lines.get("spec", ""), started, newest[0], newest[1], " | ".join(logs))
 
     def plan(self, observed: Running, pending: Pending) -> Change | None:
-        """One of `start`, `restart`, `stop`, `enable`, `reload`."""
+        """One of `start`, `restart`, `reload`, `stop`, `enable`, `disable`."""
         before = {"active": observed["ActiveState"], "enabled": observed["UnitFileState"]}
         after: dict[str, Any] = {} if self.running is None else {"active": "active" if self.running else "inactive"}
         reasons = self._reasons(observed, pending)
@@ -115,19 +128,26 @@ class Service:
             after["enabled"] = "enabled" if self.enabled else "disabled"
         if self.running is False and (observed.active or observed.crashing):
             return Change(self.id, "stop", "runs", before, after)
-        if self.running and not observed.active:
+        first = pending.any(f"service:{self.name}") if self.part else None
+        if self.running and not observed.active and first is None:
             log = f": {printable(observed.log, 200)}" if observed.log else ""
             state = "fails again and again" if observed.crashing else observed["ActiveState"] or "not there"
             return Change(self.id, "start", f"{state}{log}", before, after)
         if self.running and reasons:
             return Change(self.id, "restart", reasons[0], before, after)
+        if self.running and (earlier := next(self._earlier(pending), None)):
+            return Change(self.id, "reload", f"{earlier.resource} changes", before, after)
         if wrong_boot:
             return Change(self.id, "enable" if self.enabled else "disable", "at boot", before, after)
         return None
 
+    def _earlier(self, pending: Pending) -> Iterator[Change]:
+        causes: tuple[Resource | str, ...] = (*self.restart_on, *(f"file:{path}" for path in self.files))
+        return (change for cause in causes if (change := pending.any(cause)))
+
     def _reasons(self, observed: Running, pending: Pending) -> list[str]:
         reasons = []
-        if earlier := pending.any(*self.restart_on):
+        if earlier := next((change for change in self._earlier(pending) if not change.reload), None):
             reasons.append(f"{earlier.resource} changes")
         if self.spec and observed.spec != self.spec:
             reasons.append("it runs with older settings")
@@ -145,9 +165,21 @@ class Service:
             yield Run(f"systemctl stop {unit} || exit 1\n{boot}\n", timeout=self.timeout)
         elif change.action in ("enable", "disable"):
             yield Run(f"{boot}\n", timeout=self.timeout)
+        elif change.action == "reload":
+            reload = self.on_reload or f"systemctl reload {unit} || exit 1\n"
+            mark = f"{RELOADED}/{self.unit}"
+            done = f"{boot or ':'} || exit 1\nmkdir -p {RELOADED} && touch {quote(mark)}\n"
+            yield Run(_guarded(reload, self.on_failure) + done, timeout=self.timeout)
         else:
             again = f"{self.on_failure}\nup >/dev/null 2>&1" if self.on_failure else ":"
-            yield Run(_START.format(unit=unit, boot=boot or ":", again=again), timeout=self.timeout)
+            before = self.before_restart if change.action == "restart" else ""
+            start = _START.format(unit=unit, boot=boot or ":", again=again)
+            yield Run((_guarded(before, self.on_failure) if before else "") + start, timeout=self.timeout)
+
+
+def _guarded(fragment: str, undo: str) -> str:
+    """The fragment; when it ends with another status than 0, `undo` and the end of the script."""
+    return f"(\n{fragment.rstrip()}\n) || {{\n{undo.rstrip() or ':'}\nexit 1\n}}\n"
 
 
 _PROBE = """\
@@ -161,6 +193,7 @@ if [ "${{p:-0}}" -gt 0 ] 2>/dev/null && [ -r "/proc/$p/environ" ]; then
     sed 's/^.*) //; s/^/stat=/' "/proc/$p/stat"
     sed -n 's/^btime /btime=/p' /proc/stat
     echo "ticks=$(getconf CLK_TCK 2>/dev/null || echo 100)"
+    [ ! -e {reloaded}/"$u" ] || stat -c 'reloaded=%Y' {reloaded}/"$u"
 fi
 for f in {files}; do
     [ -e "$f" ] && stat -c 'file=%Y %n' -- "$f"

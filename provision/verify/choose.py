@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from provision.engine.plan import Declared
 from provision.inventory.fleet import Host
 from provision.resources.base import Resource
+from provision.resources.cdi import DockerGpus
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import DockerConfig, merge
@@ -122,7 +123,7 @@ def _docker(resources: Sequence[Resource]) -> Iterator[Check]:
     containers = tuple(one for one in resources if isinstance(one, Container))
     volumes = tuple(one for one in resources if isinstance(one, Volume))
     if keys:
-        yield DockerDaemon(keys)
+        yield DockerDaemon(keys, any(isinstance(one, DockerGpus) for one in resources))
     if containers:
         yield Containers(tuple(one.name for one in containers))
         yield ContainerSettings(containers, {key: keys[key] for key in ("log-driver", "log-opts") if key in keys})
@@ -136,7 +137,7 @@ def _open_webui(resources: Sequence[Resource], view: HostView, role: Any) -> Ite
     url = role.outside(want)
     models = tuple(name for name in role.models_of(view, want) if name.partition(":")[0] != want.embedding)
     settings = next(one for one in resources if isinstance(one, StoredSettings))
-    backends = tuple(dict.fromkeys(role.backend_urls(view, want)))
+    backends = tuple(backend.url for backend in role.backends_of(view, want))
     yield open_webui.Ready(url)
     yield open_webui.Backends(settings.instance, backends, any(_is_local(backend) for backend in backends))
     yield open_webui.Closed(url, want.signup)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import changing, counting, nochange, starting, table
+from tests.bench import changing, counting, demanded, nochange, starting, table
 from tests.bench.bench import Bench
 from tests.bench.stage import stage
 from tests.bench.tools import Peers
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[table.Row]]] = {
     "counting": counting.measure,
     "first": changing.first,
     "template": changing.template,
+    "demanded": demanded.measure,
 }
 
 

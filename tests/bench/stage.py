@@ -11,8 +11,8 @@ from tests.lab.cli import Office
 from tests.lab.hosts import LabHost, owner
 from tests.lab.machine import client
 from tests.lab.prepare import Lab
+from tests.lab.rootfs import rootfs
 from tests.lab.seeds import copy_volume
-from tests.lab.test_docker_objects import rootfs
 from tests.lab.wait import until
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ PEERS_WANT = "python3-minimal python3-apt"
 FOUND = (
     "/etc/docker/daemon.json",
     "/etc/systemd/system/ollama.service",
-    "/etc/systemd/system/ollama.service.d/50-provision.conf",
+    "/etc/systemd/system/ollama.service.d/zz-provision.conf",
 )
 
 

@@ -45,9 +45,14 @@ def markdown(found: Iterable[Row]) -> str:
     lines = ["| work | tool | x ours | best s | median s | CPU s | MiB | runs |", "|---|---|---|---|---|---|---|---|"]
     counted = ["| work | tool | connections | channels | commands | requests | round trips | kB sent | kB received |"]
     counted.append("|---|---|---|---|---|---|---|---|---|")
+    limited = ["| figure | best | at most | kept |", "|---|---|---|---|"]
     for row in found:
         data = row.data
-        if "seconds" in data:
+        if "most" in data:
+            kept = "yes" if data["figure"] <= data["most"] else "NO"
+            unit = data["unit"]
+            limited.append(f"| {row.work} | {data['figure']:.2f} {unit} | {data['most']:g} {unit} | {kept} |")
+        elif "seconds" in data:
             times = "" if row.times is None else f"**{row.times:.3g}**"
             figures = f"{data['best']:.2f} | {data['median']:.2f} | {data['cpu']:.2f} | {data['memory'] >> 20}"
             lines.append(f"| {row.work} | {row.tool} | {times} | {figures} | {len(data['seconds'])} |")
@@ -55,7 +60,8 @@ def markdown(found: Iterable[Row]) -> str:
             figures = " | ".join(str(data.get(key, "")) for key in COUNTS)
             sizes = f"{data['sent'] / 1000:.1f} | {data['received'] / 1000:.1f}"
             counted.append(f"| {row.work} | {row.tool} | {figures} | {sizes} |")
-    return "\n".join([*lines, *(["", *counted] if len(counted) > 2 else [])])
+    tables = [table for table in (lines, counted, limited) if len(table) > 2]
+    return "\n\n".join("\n".join(table) for table in tables)
 
 
 COUNTS = ("connections", "channels", "commands", "requests", "round_trips")

@@ -2,10 +2,12 @@
 
 import datetime
 import ipaddress
+import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,8 +18,6 @@ from cryptography.x509.oid import NameOID
 
 from tests.lab.machine import client
 
-Answer = Callable[[str], tuple[int, bytes]]
-
 
 def address() -> str:
     """This machine's address on the docker bridge, at which hosts reach it."""
@@ -25,17 +25,31 @@ def address() -> str:
     return str(ipaddress.ip_network(subnet)[1])
 
 
+class Halt(Enum):
+    """How a download ends in the middle of what was asked for."""
+
+    CUT = "the connection is closed"
+    STALL = "nothing more comes"
+
+
 class Mirror:
     """Serves what `files` says; the path of each request is kept.
 
     Attributes:
-        files: path -> content, or a function of the path that gives a status and a body.
+        files: path -> content.
+        ranges: whether it can begin in the middle of a file.
+        halts: how the next downloads end half-way, one after the other.
+        sent: of each download its path, the first byte that it began with, and how many were sent.
     """
 
     def __init__(self, scheme: str, port: int) -> None:
         self.url = f"{scheme}://{address()}:{port}"
         self.files: dict[str, bytes | Path] = {}
         self.asked: list[str] = []
+        self.ranges = True
+        self.halts: list[Halt] = []
+        self.sent: list[tuple[str, int, int]] = []
+        self.released = threading.Event()
 
     def get(self, path: str) -> bytes | None:
         """The content of a path; None when there is none."""
@@ -57,11 +71,31 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
 
         def _answer(self, body: bool) -> None:
             content = served.get(self.path)
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
+            if content is None:
+                self.send_error(404)
+                return
+            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if served.ranges else None
+            first = int(wanted[1]) if wanted else 0
+            if wanted and first >= len(content):
+                self.send_error(416)
+                return
+            part = content[first:]
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(part)))
+            if wanted:
+                self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
             self.end_headers()
-            if body and content:
-                self.wfile.write(content)
+            if body:
+                self._send(part, first)
+
+        def _send(self, part: bytes, first: int) -> None:
+            halt = served.halts.pop(0) if served.halts else None
+            part = part[: len(part) // 2] if halt else part
+            served.sent.append((self.path, first, len(part)))
+            with suppress(ConnectionError):
+                self.wfile.write(part)
+            if halt is Halt.STALL:
+                served.released.wait(60)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -77,6 +111,7 @@ def mirror(certificate: Path | None = None) -> Iterator[Mirror]:
     try:
         yield served
     finally:
+        served.released.set()
         server.shutdown()
         server.server_close()
 

@@ -14,8 +14,8 @@ AS_ADMIN = ("webui settings", "webui chat")
 WEBUI = ("webui ready", "webui backends", "webui closed", "webui sign-in", *AS_ADMIN)
 ENGINE = ("containers", "container settings", "container secrets", "volumes", *WEBUI)
 
-_DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
-_OTHER = "/etc/systemd/system/ollama.service.d/override.conf"
+_DROP_IN = "/etc/systemd/system/ollama.service.d/zz-provision.conf"
+_OTHER = "/etc/systemd/system/ollama.service.d/zzz-other.conf"
 _RELOAD = "systemctl daemon-reload"
 _RESTART = (
     "systemctl daemon-reload; systemctl restart ollama; until curl -sf 127.0.0.1:11434 >/dev/null; do sleep 0.1; done"

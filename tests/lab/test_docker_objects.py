@@ -2,11 +2,8 @@
 
 import gzip
 import hashlib
-import io
 import json
-import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,30 +24,10 @@ from tests.lab.prepare import Lab
 from tests.lab.reached import Desk
 from tests.lab.registry import Fault, Registry
 from tests.lab.registry import registry as serving
+from tests.lab.rootfs import rootfs
 from tests.lab.wait import until
 
-APPLETS = ("sh", "sleep", "cat", "touch", "false", "httpd", "env")
 SLEEP = Container("web", "tiny:1", command=("sleep", "1000"), stop_timeout=1, wait=30)
-
-
-def rootfs(mark: str) -> bytes:
-    """A root file system with busybox and its libraries, as a tar."""
-    busybox = shutil.which("busybox")
-    assert busybox, "busybox is one of the lab's packages"
-    linked = subprocess.run(["ldd", busybox], capture_output=True, text=True, check=False).stdout.split()
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w", dereference=True) as tar:
-        tar.add(busybox, "bin/busybox")
-        for library in (word for word in linked if word.startswith("/")):
-            tar.add(library, library.lstrip("/"))
-        for name in APPLETS:
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        info = tarfile.TarInfo("mark")
-        info.size = len(mark)
-        tar.addfile(info, io.BytesIO(mark.encode()))
-    return data.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -165,3 +165,35 @@ def test_one_more_that_is_allowed_is_one_change_of_the_firewall(fleet: Fleet) ->
     fleet.office.check("apply")
     assert fleet.model_from(fleet.gpu02) == ANSWERED
     assert unpassed(fleet) == {}
+
+
+def test_a_backend_that_is_down_is_named_and_the_other_one_serves_on(fleet: Fleet) -> None:
+    tiny = fleet.office.hosts["gpu01"]["models"]["tiny"]
+    fleet.office.hosts["gpu02"] |= {"provision_roles": ["ollama", "models"], "models": {"other": tiny}}
+    fleet.office.groups["inference"].append("gpu02")
+    fleet.office.check("apply", "gpu02", timeout=600)
+    fleet.gpu02.container.stop(timeout=2)
+    fleet.office.check("apply", "gpu01")
+    ended = fleet.office.run("apply", "chat01", timeout=600)
+    assert ended.rc == 1
+    url = f"http://{fleet.office.hosts['gpu02']['address']}:11434"
+    told = f"chat01: open_webui_proof:open-webui: backend does not answer from inside the container: {url} (gpu02): "
+    assert told in ended.out + ended.err
+    user = fleet.visitor.add_user("user@office.lan", "password-of-a-user", fleet.visitor.sign_in(IT, PASSWORD))
+    assert fleet.visitor.models(user) == ["tiny:latest"]
+    assert fleet.visitor.say(user).strip()
+    # Neither is it forgotten, nor is anything else left to do.
+    assert f"{url} (gpu02) gave no model list yet" in fleet.office.check("plan", "chat01")
+    assert fleet.changes()["chat01"] == ["open_webui_proof:open-webui"]
+
+
+def test_once_it_is_back_the_next_run_converges_and_both_serve(fleet: Fleet) -> None:
+    fleet.gpu02.container.start()
+    fleet.gpu02.wait_for_ssh()
+    until(lambda: fleet.model_from(fleet.gpu02, "127.0.0.1") == ANSWERED, "gpu02's Ollama", 60)
+    fleet.office.check("apply")
+    assert fleet.changes() == {"gpu01": [], "gpu02": [], "chat01": []}
+    user = fleet.visitor.sign_in("user@office.lan", "password-of-a-user")
+    assert fleet.visitor.models(user) == ["other:latest", "tiny:latest"]
+    assert fleet.visitor.say(user, "other:latest").strip()
+    assert fleet.loaded(fleet.gpu02) == ["other:latest"]

@@ -16,7 +16,8 @@ from provision.errors import HostError, SessionLost, Unreachable
 from provision.host.connect import connect
 from provision.values import Secret
 from tests.lab import images
-from tests.lab.hosts import LabHost
+from tests.lab.hosts import LabHost, owner
+from tests.lab.machine import client
 from tests.lab.reached import Desk
 from tests.lab.wait import until
 
@@ -329,10 +330,39 @@ def test_nothing_is_left_on_the_host(desk: Desk, host: LabHost) -> None:
     assert host.exec("grep -rl s3cr3t /run/provision /tmp /var/log").out == ""
 
 
-def test_a_container_is_a_host_too(desk: Desk, host: LabHost) -> None:
-    with desk.session(host, kind="docker", host=host.name, user=None) as session:
+def test_a_container_is_a_host_too(desk: Desk, host: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = {"kind": "docker", "host": host.name}
+    # Docker's client is not needed on this machine.
+    monkeypatch.setenv("PATH", "/nowhere")
+    with desk.session(host, **target, user=None) as session:
         assert session.run("id -un; hostname").text.split() == ["root", host.name]
-    with desk.session(host, kind="docker", host=host.name, user="admin") as session:
+        session.upload("/run/big", content := os.urandom(3 << 20))
+        assert hashlib.sha256(session.run("cat /run/big; rm /run/big").out).digest() == hashlib.sha256(content).digest()
+    with desk.session(host, **target, user="admin") as session:
         assert session.run("id -un").out == b"root\n"
     with pytest.raises(Unreachable, match=r"[Nn]o such container"):
         connect(desk.target(host, kind="docker", host="no-such-container"))
+    with pytest.raises(Unreachable, match="unable to find user nobody-here"):
+        connect(desk.target(host, **target, user="nobody-here"))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    with pytest.raises(Unreachable, match="Docker on this machine cannot be asked"):
+        connect(desk.target(host, **target, user=None))
+
+
+def test_a_container_that_ends_in_the_middle_is_a_lost_session(desk: Desk, host: LabHost) -> None:
+    container = client().containers.create(
+        images.tag("debian-13", "plain"), entrypoint=["sleep", "600"], labels=owner()
+    )
+    target = desk.target(host, kind="docker", host=str(container.name), user=None)
+    try:
+        with pytest.raises(Unreachable, match=f"the container {container.name} does not run; docker start it"):
+            connect(target)
+        container.start()
+        session = connect(target)
+        assert session.run("echo up").out == b"up\n"
+        container.kill()
+        with pytest.raises(SessionLost):
+            session.run("echo up")
+        session.close()
+    finally:
+        container.remove(force=True)

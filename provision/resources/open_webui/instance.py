@@ -14,6 +14,8 @@ DATA = "/app/backend/data"
 DATABASE = f"{DATA}/webui.db"
 MOUNT = "/run/provision"
 """Where the host's folder of secrets and start scripts is mounted, read-only."""
+PROVEN = "/var/tmp/provision-proven"
+"""In the container, which it lives and dies with: the backends that gave it their model list, as JSON."""
 
 _INSIDE = Path(__file__).parent / "inside"
 
@@ -32,7 +34,8 @@ class Stored:
     """What the database holds. When it could not be read, `complaint` says why and the rest is empty.
 
     `values` and `hashes` (of canonical JSON) are by key, of those asked for and there. `group` is the id of the group
-    that may use the models, `granted` the models it may read.
+    that may use the models, `granted` the models it may read. `proven` are the backends that gave their model list to
+    this container.
     """
 
     complaint: str = ""
@@ -42,6 +45,7 @@ class Stored:
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     group: str | None = None
     granted: frozenset[str] = frozenset()
+    proven: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Instance:
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"database": DATABASE, "secrets": MOUNT, "email": self.email}
+        return {"database": DATABASE, "secrets": MOUNT, "proven": PROVEN, "email": self.email}
 
     def probe(self) -> str:
         """Asks the database once a run; the other resources of the same instance read the same answer."""
@@ -132,6 +136,7 @@ def parse(text: str) -> Stored:
             hashes={str(key): str(value) for key, value in answer["hashes"].items()},
             group=answer["group"],
             granted=frozenset(map(str, answer["granted"])),
+            proven=frozenset(map(str, answer["proven"])),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not what the database's reader prints: {error!r}") from error

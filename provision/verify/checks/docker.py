@@ -7,9 +7,11 @@ from typing import Any
 
 from provision.resources import docker_cli
 from provision.resources.base import Section
+from provision.resources.cdi import lacking
 from provision.resources.container import Container
 from provision.resources.docker_config import PATH, merge, parse
 from provision.resources.image import Image, named
+from provision.resources.service import RELOADED
 from provision.resources.volume import Volume
 from provision.values import Secret, printable, quote
 from provision.verify.check import Check, Verdict
@@ -23,27 +25,33 @@ _TOLD = {
     "storage-driver": ("Driver",),
     "default-runtime": ("DefaultRuntime",),
     "registry-mirrors": ("RegistryConfig", "Mirrors"),
+    "debug": ("Debug",),
+    "labels": ("Labels",),
 }
 """Keys of daemon.json, and where `docker info` tells what the engine runs with."""
+_OLDER = "it is older than that setting; remove the container (its volumes stay) and apply"
+"""Docker gives its logging options to a container once, when it is made."""
 _SLACK = 2
 """Seconds: a file's time has no fractions."""
 
 
 @dataclass(frozen=True)
 class DockerDaemon(Check):
-    """The running engine has the declared keys of daemon.json, which it reads only when it starts.
+    """The running engine has the declared keys of daemon.json, which it reads when it starts or is reloaded.
 
     Args:
         wanted: keys of daemon.json.
+        gpus: it offers NVIDIA's GPUs to containers.
     """
 
     wanted: Mapping[str, Any]
+    gpus: bool = False
     name = ENGINE
     needs = ("service docker",)
 
     def question(self) -> str:
-        """When the engine started and the file was changed, `docker info`, the file itself."""
-        return _DAEMON.format(path=PATH)
+        """How long ago the engine started or was reloaded and the file was changed; `docker info`; the file itself."""
+        return _DAEMON.format(path=PATH, mark=f"{RELOADED}/docker.service")
 
     def judge(self, answer: Section) -> Verdict:
         """What the engine tells, what the file says, and that the engine is younger than the file."""
@@ -53,6 +61,8 @@ class DockerDaemon(Check):
         if errors := info.get("ServerErrors"):
             return Verdict("failed", f"the engine does not answer: {printable(str(errors[0]), 200)}")
         complaints = list(self._told(info))
+        if self.gpus and (gpus := lacking(info)):
+            complaints.append(gpus)
         there = parse(content.encode())
         complaints += [
             f"{PATH} has {key} {json.dumps(there.get(key))}, not {json.dumps(value)}"
@@ -67,6 +77,11 @@ class DockerDaemon(Check):
         for key, value in self.wanted.items():
             if key in _TOLD and (found := _at(info, _TOLD[key])) != _normal(value):
                 yield f"{key} is {json.dumps(found)}, not {json.dumps(value)}"
+        registries = info.get("RegistryConfig") or {}
+        indexes, networks = registries.get("IndexConfigs") or {}, registries.get("InsecureRegistryCIDRs") or []
+        for name in (str(one).rpartition("://")[2] for one in self.wanted.get("insecure-registries", [])):
+            if indexes.get(name, {}).get("Secure", True) and name not in networks:
+                yield f"the engine does not talk to {name} without TLS"
         for runtime in self.wanted.get("runtimes", {}):
             if runtime not in info.get("Runtimes", {}):
                 yield f"the engine has no runtime {runtime}"
@@ -75,8 +90,10 @@ class DockerDaemon(Check):
 _DAEMON = """\
 up=$(cut -d ' ' -f 1 /proc/uptime)
 s=$(systemctl show --value -p ExecMainStartTimestampMonotonic -- docker.service)
+r=$(stat -c %Y {mark} 2>/dev/null || echo 0)
 c=$(stat -c %Y {path} 2>/dev/null || echo 0)
-echo "$up $s $(date +%s) $c" | awk '{{ print $1 - $2 / 1000000, $3 - $4 }}'
+echo "$up $s $(date +%s) $r $c" |
+    awk '{{ a = $1 - $2 / 1000000; b = $3 - $4; print (a < b ? a : b), $3 - $5 }}'
 timeout 20 docker info --format '{{{{json .}}}}' || [ "$?" = 1 ] || exit 1
 cat {path} 2>/dev/null || :
 """
@@ -263,9 +280,9 @@ def _logs(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     driver, options = wanted.get("log-driver"), wanted.get("log-opts") or {}
     found = there.get("Config") or {}
     if driver and there.get("Type") != driver:
-        yield f"logs by {there.get('Type')}, not {driver}"
+        yield f"logs by {there.get('Type')}, not {driver}: {_OLDER}"
     elif wrong := [f"{key}={value}" for key, value in sorted(options.items()) if found.get(key) != str(value)]:
-        yield f"logs without {', '.join(wrong)}: it is older than that setting; remove it and apply"
+        yield f"logs without {', '.join(wrong)}: {_OLDER}"
 
 
 @dataclass(frozen=True)

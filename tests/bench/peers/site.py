@@ -39,8 +39,8 @@ unit = files.put(
 )
 drop_in = files.put(
     name="ollama's drop-in",
-    src="files/found/50-provision.conf",
-    dest="/etc/systemd/system/ollama.service.d/50-provision.conf",
+    src="files/found/zz-provision.conf",
+    dest="/etc/systemd/system/ollama.service.d/zz-provision.conf",
     mode="644",
 )
 systemd.service(name="ollama runs", service="ollama", enabled=True, running=True)

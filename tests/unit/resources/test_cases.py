@@ -8,7 +8,8 @@ A case is a document of a file below `cases/<module>/`, where <module> is one of
         @hash@ stands for the hash of what is declared
     complaint: what it printed on stderr
     status: of the probe, 0 if not given
-    pending: {resource id: action} of earlier changes of the same plan
+    pending: {resource id: action} of earlier changes of the same plan; `!` after it: a reload is enough for it,
+        and after a blank what it holds privately
     change: null, or the fields of the change that are checked; `why` and texts in `why_has` are parts of the reason
     refused: part of the message when the plan is refused
     steps: for each step its kind, and parts of what it holds
@@ -56,7 +57,12 @@ def test_case(module: str, case: dict[str, Any]) -> None:
     section = Section(
         case.get("status", 0), printed(case.get("printed", ""), resource), case.get("complaint", "").encode()
     )
-    earlier = {name: Change(name, action, "") for name, action in case.get("pending", {}).items()}
+    earlier = {
+        name: Change(
+            name, action.partition(" ")[0].rstrip("!"), "", reload="!" in action, private=action.partition(" ")[2]
+        )
+        for name, action in case.get("pending", {}).items()
+    }
     if "refused" in case:
         with pytest.raises(ValueError, match=case["refused"]):
             resource.plan(resource.observe(section), Pending(earlier))

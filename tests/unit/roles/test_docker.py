@@ -61,3 +61,17 @@ def test_an_engine_that_is_there_is_kept(package: str, channel: str, names: tupl
 def test_what_cannot_be_configured_is_refused_with_the_way_out(package: str) -> None:
     with pytest.raises(ValueError, match=r"(snap|apt-get) remove"):
         declare(package)
+
+
+def test_the_key_is_the_repository_s_own_or_a_file_or_another_address(tmp_path: Path) -> None:
+    def key(**settings: Any) -> str | Path:
+        (found,) = all_of(Repository, declare(folder=tmp_path, channel="docker-ce", **settings))
+        return found.key
+
+    mirror = "http://mirror.office.lan/docker/"
+    (tmp_path / "docker.asc").touch()
+    assert key(repository=mirror) == "http://mirror.office.lan/docker/debian/gpg"
+    assert key(repository=mirror, key="https://keys.office.lan/docker") == "https://keys.office.lan/docker"
+    assert key(key="docker.asc") == tmp_path / "docker.asc"
+    with pytest.raises(ValueError, match=r"the key gone\.asc is neither an address nor a file"):
+        key(key="gone.asc")

@@ -8,7 +8,7 @@ import pytest
 
 from provision.facts.model import GPU, OS, Identity
 from provision.resources.base import Resource
-from provision.resources.cdi import CdiSpecification
+from provision.resources.cdi import CdiSpecification, DockerGpus
 from provision.resources.docker_config import DockerConfig
 from provision.resources.package import Package
 from provision.resources.repository import Repository
@@ -63,7 +63,14 @@ def test_nothing_is_declared_where_it_would_be_of_no_use(identity: Identity) -> 
 
 def test_the_whole_in_order() -> None:
     resources = declare()
-    assert [type(resource) for resource in resources] == [Repository, Package, DockerConfig, Service, CdiSpecification]
+    assert [type(resource) for resource in resources] == [
+        Repository,
+        Package,
+        DockerConfig,
+        Service,
+        CdiSpecification,
+        DockerGpus,
+    ]
     repository, toolkit = one(Repository, resources), one(Package, resources)
     assert toolkit.after == (repository,)
     assert one(CdiSpecification, resources).after == (toolkit,)

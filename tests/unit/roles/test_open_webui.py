@@ -190,7 +190,9 @@ def test_a_backend_named_twice_is_one() -> None:
     backends = {"group": "inference", "hosts": ["gpu01"], "urls": ["http://10.0.0.12:11434", "http://other:1"]}
     host = view({"inference": GPUS, "gpu01": GPUS[:1]})
     expected = ("http://10.0.0.11:11434", "http://10.0.0.12:11434", "http://other:1")
-    assert one(Proof, declare(host, backends=backends)).backends == expected
+    proof = one(Proof, declare(host, backends=backends))
+    assert proof.backends == expected
+    assert proof.hosts == {expected[0]: "gpu01", expected[1]: "gpu02"}
 
 
 def test_a_group_of_users_gets_the_models_that_the_backends_declare() -> None:

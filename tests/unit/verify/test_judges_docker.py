@@ -1,6 +1,7 @@
 """Judges of the Docker engine, containers and volumes: `docker inspect` as it answered on a lab host, shortened."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,20 @@ from provision.verify.checks.docker import Containers, ContainerSettings, Docker
 from provision.verify.checks.secrets import ContainerSecrets
 
 LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}}
-DOCKER = DockerDaemon({**LOGS, "live-restore": True, "registry-mirrors": ["https://m.lan"], "runtimes": {"nvidia": {}}})
+DOCKER = DockerDaemon(
+    {
+        **LOGS,
+        "live-restore": True,
+        "registry-mirrors": ["https://m.lan"],
+        "insecure-registries": ["http://r.lan:5000", "10.0.0.0/8"],
+        "runtimes": {"nvidia": {}},
+    }
+)
+REGISTRIES = {
+    "IndexConfigs": {"docker.io": {"Secure": True}, "r.lan:5000": {"Secure": False}},
+    "InsecureRegistryCIDRs": ["10.0.0.0/8", "127.0.0.0/8"],
+    "Mirrors": ["https://m.lan/"],
+}
 ONE = Container(
     "chat",
     "image:1",
@@ -39,7 +53,7 @@ def daemon(ages: str = "100.5 2000", file: Any = None, **changed: Any) -> str:
         "LiveRestoreEnabled": True,
         "ServerVersion": "26",
         "Runtimes": {"nvidia": {}},
-        "RegistryConfig": {"Mirrors": ["https://m.lan/"]},
+        "RegistryConfig": REGISTRIES,
     }
     return f"{ages}\n{json.dumps(info | changed)}\n{json.dumps(DOCKER.wanted if file is None else file, indent=1)}\n"
 
@@ -89,10 +103,15 @@ PASSES = [
     (VOLUMES, "there chat\nend\n"),
 ]
 
+GPUS = replace(DOCKER, gpus=True)
+
 FAILS = [
+    (GPUS, daemon(ServerVersion="26.1.5"), "CDI is off"),
     (DOCKER, daemon(LoggingDriver="journald"), 'log-driver is "journald", not "json-file"'),
     (DOCKER, daemon(LiveRestoreEnabled=False), "live-restore is false, not true"),
     (DOCKER, daemon(RegistryConfig=None), 'registry-mirrors is null, not ["https://m.lan"]'),
+    (DOCKER, daemon(RegistryConfig={**REGISTRIES, "IndexConfigs": {}}), "does not talk to r.lan:5000 without TLS"),
+    (DOCKER, daemon(RegistryConfig={**REGISTRIES, "InsecureRegistryCIDRs": []}), "does not talk to 10.0.0.0/8 without"),
     (DOCKER, daemon(Runtimes={}), "the engine has no runtime nvidia"),
     (
         DOCKER,
@@ -119,8 +138,12 @@ FAILS = [
         container(HostConfig__PortBindings={"1/tcp": [{"HostIp": "", "HostPort": "1"}]}),
         "publishes 1/tcp at 0.0.0.0:1, which is not declared",
     ),
-    (CONTAINERS, container(HostConfig__LogConfig={"Type": "none"}), "logs by none, not json-file"),
-    (CONTAINERS, container(HostConfig__LogConfig={"Type": "json-file"}), "logs without max-file=3, max-size=10m"),
+    (CONTAINERS, container(HostConfig__LogConfig={"Type": "none"}), "logs by none, not json-file: it is older"),
+    (
+        CONTAINERS,
+        container(HostConfig__LogConfig={"Type": "json-file"}),
+        "chat logs without max-file=3, max-size=10m: it is older than that setting; remove the container",
+    ),
     (CONTAINERS, container(Mounts=MOUNTS[1:]), "has nothing mounted at /data"),
     (
         CONTAINERS,

@@ -1,7 +1,7 @@
 """What is changed through Open WebUI's own API, from inside its container: `python3 -c ... ACTION QUESTION`.
 
-`QUESTION` is a JSON object with `database`, `secrets` (paths), `url`, `email`, `name` and what the action needs; values
-that may be secret come as JSON on stdin. A failure is one line on stderr and status 1.
+`QUESTION` is a JSON object with `database`, `secrets`, `proven` (paths), `url`, `email`, `name` and what the action
+needs; values that may be secret come as JSON on stdin. A failure is one line on stderr and status 1.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def call(question: Question, path: str, body: object = None, token: str = "", ti
     except urllib.error.HTTPError as error:
         raise Refused(error.code, f"{path}: HTTP {error.code}: {detail(error.read())}") from error
     except (OSError, ValueError) as error:
-        raise Refused(0, f"{path}: {error}") from error
+        raise Refused(0, f"{path}: {getattr(error, 'reason', error)}") from error
 
 
 def detail(body: bytes) -> str:
@@ -216,15 +216,40 @@ def access(question: Question) -> None:
 
 
 def prove(question: Question) -> None:
-    """Sign in, and read the model list through every backend."""
+    """Sign in, and read the model list through every backend; note those that gave it for the next plan.
+
+    A backend has `url`, `name` for the reader, and `hint`, which is told when it does not answer.
+
+    Raises:
+        Refused: backends do not answer, with the cause of each.
+    """
     token = token_of(question)
+    given, causes, hints = [], [], []
     for index, backend in enumerate(question["backends"]):
-        try:
-            call(question, f"/ollama/api/tags/{index}", token=token)
-        except Refused as error:
-            raise Refused(
-                error.status, f"the backend {backend} does not answer from inside the container: {error}"
-            ) from error
+        if cause := silence(question, index, backend["url"], token):
+            causes.append(f"{backend['name']}: {cause}")
+            hints += [backend["hint"]] if backend["hint"] else []
+        else:
+            given.append(backend["url"])
+    Path(question["proven"]).write_text(json.dumps(given))
+    if causes:
+        many = "backends do" if len(causes) > 1 else "backend does"
+        raise Refused(0, "; ".join([f"{many} not answer from inside the container: {', '.join(causes)}", *hints]))
+
+
+def silence(question: Question, index: int, url: str, token: str) -> str:
+    """Why a backend gives no model list, "" when it does: the network's cause says more than Open WebUI's own."""
+    try:
+        # Open WebUI itself waits minutes for a backend that a firewall drops.
+        call(question, f"/ollama/api/tags/{index}", token=token, timeout=20)
+        return ""
+    except Refused as error:
+        cause = str(error)
+    try:
+        call({"url": url}, "/api/version", timeout=10)
+        return cause
+    except Refused as error:
+        return str(error).removeprefix("/api/version: ")
 
 
 def main() -> None:

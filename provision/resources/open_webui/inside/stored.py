@@ -1,7 +1,7 @@
 """Read what Open WebUI's database holds and print it as one JSON object: `python3 -c ... QUESTION`.
 
-The question is a JSON object: `database` and `secrets` (paths), `email`, `keys` (values wanted), `hashed` (keys of
-which only the SHA-256 is wanted), `group` (a name or "").
+The question is a JSON object: `database`, `secrets` and `proven` (paths), `email`, `keys` (values wanted), `hashed`
+(keys of which only the SHA-256 is wanted), `group` (a name or "").
 """
 
 import hashlib
@@ -27,6 +27,7 @@ def main() -> None:
                 "hashes": {key: digest(rows[key]) for key in question["hashed"] if key in rows},
                 "group": group[0] if group else None,
                 "granted": [row[0] for row in grants(database, group[0])] if group else [],
+                "proven": json.loads(read(question["proven"]) or "[]"),
             }
         )
     )

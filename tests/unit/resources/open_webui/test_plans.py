@@ -159,14 +159,35 @@ def test_what_the_group_may_not_use_yet_is_granted(stored: Stored, why: str | No
     assert (change.why if change else None) == why
 
 
-def test_the_proof_follows_a_change_and_nothing_else() -> None:
-    proof = Proof(INSTANCE, ("http://gpu01:11434",), (PASSWORD,))
-    assert proof.plan(None, NOTHING) is None
-    change = proof.plan(None, Pending({PASSWORD.id: Change(PASSWORD.id, "update", "content")}))
-    assert change is not None and change.action == "prove"
-    assert "ufw" not in script(proof.steps(change))
-    local = Proof(INSTANCE, ("http://host.docker.internal:11434",), (PASSWORD,))
-    assert "ufw allow in on docker0" in script(local.steps(change))
+GPU01, GPU02 = "http://10.0.0.11:11434", "http://10.0.0.12:11434"
+
+
+@pytest.mark.parametrize(
+    ("stored", "pending", "why"),
+    [
+        (Stored(proven=frozenset({GPU01, GPU02, "http://gone:1"})), NOTHING, None),
+        (Stored(proven=frozenset({GPU01})), NOTHING, f"{GPU02} (gpu02) gave no model list yet"),
+        (Stored(), NOTHING, f"{GPU01}, {GPU02} (gpu02) gave no model list yet"),
+        (GONE, NOTHING, "unknown until open-webui runs"),
+        (
+            Stored(proven=frozenset({GPU01, GPU02})),
+            Pending({PASSWORD.id: Change(PASSWORD.id, "update", "content")}),
+            f"after update of {PASSWORD.id}",
+        ),
+    ],
+    ids=["all", "one did not answer", "a new container", "no container", "after a change"],
+)
+def test_every_backend_is_proven_until_it_gave_its_models(stored: Stored, pending: Pending, why: str | None) -> None:
+    change = Proof(INSTANCE, (GPU01, GPU02), {GPU02: "gpu02"}, (PASSWORD,)).plan(stored, pending)
+    assert (change.why if change else None) == why
+
+
+@pytest.mark.parametrize(("url", "hinted"), [("http://host.docker.internal:11500", True), (GPU01, False)])
+def test_a_backend_of_the_same_host_has_a_usual_cause(url: str, hinted: bool) -> None:
+    proof = Proof(INSTANCE, (url,))
+    change = proof.plan(Stored(), NOTHING)
+    assert change is not None
+    assert ("ufw allow in on docker0 to any port 11500" in script(proof.steps(change))) is hinted
 
 
 @pytest.mark.parametrize(

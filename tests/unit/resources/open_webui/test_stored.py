@@ -24,6 +24,7 @@ def ask(folder: Path, **question: Any) -> subprocess.CompletedProcess[str]:
     asked = {
         "database": str(folder / "webui.db"),
         "secrets": str(folder),
+        "proven": str(folder / "proven"),
         "email": EMAIL,
         "keys": [],
         "hashed": [],
@@ -57,6 +58,13 @@ def test_of_a_secret_value_only_the_digest_of_its_canonical_json_comes(tmp_path:
     ran = ask(tmp_path, hashed=["openai.api_configs", "openai.api_keys"])
     assert "sk-secret" not in ran.stdout
     assert parse(ran.stdout).hashes == {"openai.api_configs": sha256(canonical(value))}
+
+
+def test_backends_that_gave_their_models_are_those_that_were_noted(tmp_path: Path) -> None:
+    database.make(tmp_path / "webui.db")
+    assert read(tmp_path).proven == frozenset()
+    (tmp_path / "proven").write_text('["http://gpu01:11434"]')
+    assert read(tmp_path).proven == {"http://gpu01:11434"}
 
 
 @pytest.mark.parametrize(
