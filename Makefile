@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fmt lint type unit prepare lab-test test docs bench demo demo-down
+.PHONY: help venv fmt lint type unit prepare lab-test test docs bench bench-scale demo demo-down
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ docs: venv ## Write the pages that are made from the code
 
 bench: venv ## What runs cost, beside the floor and beside other tools: about 12 minutes; PARTS='nochange' for some
 	$(BIN)/python -m tests.bench $(PARTS)
+
+bench-scale: venv ## What hundreds of light hosts cost, some of which are none
+	$(BIN)/python -m tests.bench.scale
 
 demo: venv ## Two servers that did not exist a minute ago, and a chat between them
 	$(BIN)/python -m tests.lab demo

@@ -12,6 +12,7 @@ from provision.commands.options import (
     Inventory,
     Json,
     Roles,
+    Shard,
     SkipPreflight,
     Verbose,
 )
@@ -40,6 +41,7 @@ def apply(
     skip_preflight: SkipPreflight = False,
     roles: Roles = None,
     forks: Forks = 10,
+    shard: Shard = None,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
     verbose: Verbose = 0,
@@ -57,7 +59,7 @@ def apply(
         pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
     options = Options(
         "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
-        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, skip_preflight=skip_preflight,
+        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, skip_preflight=skip_preflight, shard=shard,
     )  # fmt: skip
     with running(options) as run:
         if agreed:

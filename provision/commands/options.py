@@ -20,6 +20,14 @@ Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say m
 AskPass = Annotated[bool, typer.Option("-k", "--ask-pass", help="Ask for the SSH password.")]
 AskBecomePass = Annotated[bool, typer.Option("-K", "--ask-become-pass", help="Ask for the sudo or su password.")]
 Forks = Annotated[int, typer.Option("--forks", min=1, help="How many hosts are worked on at once.")]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Only part K of N of these hosts, by their names: for N runners that share a large fleet.",
+    ),
+]
 Roles = Annotated[str | None, typer.Option("--roles", help="Only these of the hosts' roles, separated by commas.")]
 SkipPreflight = Annotated[
     bool, typer.Option("--skip-preflight", help="Do not look whether models, disks, ports and sources suffice.")

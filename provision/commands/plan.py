@@ -14,6 +14,7 @@ from provision.commands.options import (
     Json,
     Pattern,
     Roles,
+    Shard,
     SkipPreflight,
     Verbose,
 )
@@ -35,6 +36,7 @@ def plan(
     skip_preflight: SkipPreflight = False,
     roles: Roles = None,
     forks: Forks = 10,
+    shard: Shard = None,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
     verbose: Verbose = 0,
@@ -49,7 +51,7 @@ def plan(
         raise InputError("--preflight makes no plan: it goes with none of --skip-preflight, --out, --exit-code")
     options = Options(
         "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles),
-        diff=diff, skip_preflight=skip_preflight,
+        diff=diff, skip_preflight=skip_preflight, shard=shard,
     )  # fmt: skip
     with running(options) as run:
         plans = plan_all(run, only_preflight=preflight)

@@ -18,6 +18,7 @@ from provision.engine.events import Emit, HostExamined, RunFinished, RunStarted
 from provision.engine.fleet import Failures, Interrupt, Outcome, closing, each, exit_code, finished, started
 from provision.engine.plan import Plan
 from provision.engine.reach import Reach, Reached
+from provision.engine.shard import Shard
 from provision.errors import InputError
 from provision.inventory import load
 from provision.inventory.fleet import Fleet, Host
@@ -46,6 +47,7 @@ class Options:
     diff: bool = False
     show_plan: bool = True
     skip_preflight: bool = False
+    shard: str | None = None
 
 
 @dataclass
@@ -127,7 +129,7 @@ def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
     Raises:
         InputError: the inventory or an option is wrong.
     """
-    fleet, hosts = read_fleet(options) if fleet is None else (fleet, fleet.match(options.pattern))
+    fleet, hosts = read_fleet(options) if fleet is None else (fleet, meant(fleet, options))
     check_roles(options.roles, hosts)
     reach = Reach(fleet, *prompted(options))
     with contextlib.ExitStack() as stack:
@@ -151,7 +153,17 @@ def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
         order.batches([], options.batch)
     except ValueError as error:
         raise InputError(f"--batch: {error}") from error
-    return fleet, fleet.match(options.pattern)
+    return fleet, meant(fleet, options)
+
+
+def meant(fleet: Fleet, options: Options) -> tuple[Host, ...]:
+    """The hosts that the pattern names; of these the ones in our part, where there are several.
+
+    Raises:
+        InputError: the pattern or the part is wrong.
+    """
+    hosts = fleet.match(options.pattern)
+    return Shard.parse(options.shard).of_hosts(hosts) if options.shard is not None else hosts
 
 
 def prompted(options: Options) -> tuple[Secret | None, Secret | None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory, Json
+from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory, Json, Shard
 
 if TYPE_CHECKING:
     from provision.commands.running import Options
@@ -31,6 +31,7 @@ def verify(
         ),
     ] = False,
     forks: Forks = 10,
+    shard: Shard = None,
     ask_pass: AskPass = False,
     ask_become_pass: AskBecomePass = False,
     as_json: Json = False,
@@ -47,7 +48,14 @@ def verify(
         # Everything stood after `--`: no pattern begins so.
         pattern, words = "all", [pattern, *words]
     options = Options(
-        "verify", inventory, pattern, as_json, ask_pass=ask_pass, ask_become_pass=ask_become_pass, forks=forks
+        "verify",
+        inventory,
+        pattern,
+        as_json,
+        ask_pass=ask_pass,
+        ask_become_pass=ask_become_pass,
+        forks=forks,
+        shard=shard,
     )
     fleet, hosts = read_fleet(options)
     made = verify_hosts(fleet, hosts, options, words)

@@ -1,7 +1,7 @@
 """What is to be true on a host: its roles, asked with what they may see."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from provision.data import search_path
@@ -11,7 +11,7 @@ from provision.errors import InputError, Mistake
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet, Host
 from provision.resources.base import Resource
-from provision.roles import load_role
+from provision.roles import Role, load_role
 from provision.templates import Templates
 from provision.view import HostView, Peer
 
@@ -32,6 +32,7 @@ class Declarer:
         self.fleet, self.reach = fleet, reach
         self.roles = None if roles is None else tuple(roles)
         self.templates = Templates.of(fleet.path)
+        self._load = loader(fleet)
         if found := mistakes(fleet):
             raise InputError(found)
 
@@ -48,7 +49,7 @@ class Declarer:
 
     def _entries(self, view: HostView, roles: Sequence[str]) -> Iterator[tuple[str, Resource]]:
         for role in roles:
-            module = load_role(role, self.fleet.path)
+            module = self._load(role)
             try:
                 for resource in module.declare(view, view.settings[role]):
                     yield role, resource
@@ -75,6 +76,11 @@ class Declarer:
         )
 
 
+def loader(fleet: Fleet) -> Callable[[str], Role]:
+    """Gives roles by name. The folders are searched once for each: a thousand hosts have the same few."""
+    return cache(partial(load_role, inventory=fleet.path))
+
+
 def find_file(fleet: Fleet, name: str) -> Path | None:
     """A local file, relative to the inventory first, then to the templates' folders."""
     folders = (fleet.base, *search_path("templates", fleet.path))
@@ -87,10 +93,10 @@ def mistakes(fleet: Fleet) -> list[Mistake]:
     A role that can tell has `check(want, render, find)`.
     """
     found: list[Mistake] = []
-    render, find = Templates.of(fleet.path).render, partial(find_file, fleet)
+    render, find, load = Templates.of(fleet.path).render, partial(find_file, fleet), loader(fleet)
     for host in fleet.hosts.values():
         for role in host.roles:
-            check = getattr(load_role(role, fleet.path), "check", None)
+            check = getattr(load(role), "check", None)
             if check is not None:
                 found += check(host.settings[role], render, find)
     return found

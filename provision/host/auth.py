@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import paramiko
-
 from provision.errors import Unreachable
+from provision.host.lean import paramiko
 from provision.host.sshconfig import Route
 from provision.values import Secret
 

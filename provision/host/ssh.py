@@ -13,12 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import paramiko
-from paramiko.ssh_exception import IncompatiblePeer
-
 from provision.errors import SessionLost, Unreachable
 from provision.host import auth
 from provision.host.hostkeys import KnownHosts, Verdict, fingerprint, name_for
+from provision.host.lean import paramiko
 from provision.host.local import reap, spawn
 from provision.host.sshconfig import Route, jump_route, route
 from provision.host.target import Target
@@ -36,6 +34,9 @@ _COMMAND_WAIT = 60.0
 _KEEPALIVE = 15
 _UNACKNOWLEDGED_MS = 30_000
 _WINDOW = 8 << 20
+_NO_GREETING = "what comes is no greeting of SSH"
+_GREETING = 64 << 10
+"""Bytes: a version, up to a hundred lines before it, and the key exchange with large certificates and keys."""
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr")
 
 _gates: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(_HANDSHAKES))
@@ -50,10 +51,20 @@ class _QuickSocket(socket.socket):
 
     sshd stops Nagle's algorithm only when the first session starts, and until then waits for our delayed ACK
     (measured: connect and first command 64.7 -> 24.6 ms).
+
+    Attributes:
+        greeting: bytes that may still come before the key exchange is over; None: any number. paramiko waits for the
+            end of a line, and for a packet of any announced size, in memory.
     """
+
+    greeting: int | None = _GREETING
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         data = super().recv(bufsize, flags)
+        if self.greeting is not None:
+            self.greeting -= len(data)
+            if self.greeting < 0:
+                raise ConnectionAbortedError(_NO_GREETING)
         if hasattr(socket, "TCP_QUICKACK"):
             with contextlib.suppress(OSError):
                 self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -164,6 +175,8 @@ def _hop(
 
 def _dropped(transport: paramiko.Transport, error: BaseException) -> bool:
     """Whether the connection was closed before the other side said what it is: MaxStartups, or an sshd that starts."""
+    if _NO_GREETING in str(error):
+        return False
     return not transport.remote_version and ("banner" in str(error) or isinstance(error, EOFError | ConnectionError))
 
 
@@ -228,6 +241,8 @@ def _greet(transport: paramiko.Transport, hop: Route, judge: Judge) -> None:
     options.key_types = _first(wanted, options.key_types)
     transport.banner_timeout = transport.auth_timeout = hop.connect_timeout * 3
     transport.start_client(timeout=hop.connect_timeout * 3)
+    if isinstance(transport.sock, _QuickSocket):
+        transport.sock.greeting = None
     judge(hop, known, transport.get_remote_server_key())
 
 
@@ -276,7 +291,9 @@ def _unreachable(target: Target, hop: Route, error: BaseException, proxy_said: s
     where = f"{hop.host}:{hop.port}"
     if proxy_said:
         return Unreachable(target.name, f"the proxy command to {where} failed: {printable(proxy_said, 200)}")
-    if isinstance(error, IncompatiblePeer) or "no acceptable" in str(error).lower():
+    if _NO_GREETING in str(error):
+        return Unreachable(target.name, f"{where} is no sshd: {_NO_GREETING}")
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer) or "no acceptable" in str(error).lower():
         return Unreachable(target.name, f"{where} speaks an SSH that is too old: {_reason(error)}")
     if "banner" in str(error) or isinstance(error, EOFError):
         return Unreachable(

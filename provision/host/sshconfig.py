@@ -105,8 +105,9 @@ def _ask(
 def _from_paramiko(
     host: str, port: int | None, user: str | None, file: Path | None, options: Iterable[str]
 ) -> Mapping[str, list[str]]:
-    import paramiko
+    from provision.host.lean import paramiko, read_match_exec
 
+    read_match_exec()
     config = paramiko.SSHConfig()
     path = file.expanduser() if file else Path("~/.ssh/config").expanduser()
     if path.is_file():

@@ -2,9 +2,10 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import paramiko
+if TYPE_CHECKING:
+    import paramiko
 
 SLICE = 128 << 10
 """Bytes a send. `Channel.sendall` of more copies the rest again and again (paramiko#2659: 64 MB at 0.7 MB/s)."""
@@ -54,7 +55,7 @@ class Connection(Protocol):
 class ChannelWire:
     """A program on an SSH channel."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: "paramiko.Channel") -> None:
         self.socket = channel
 
     def patience(self, seconds: float) -> None:

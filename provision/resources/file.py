@@ -32,16 +32,22 @@ class Found:
     content: bytes | None = field(default=None, repr=False)
 
 
-def look(path: str, content: bool = False) -> str:
-    """A probe fragment: one line about `path`, then the file's content where it is small and asked for."""
-    read = f'[ "$s" -gt {SHOWN} ] || cat -- "$f"' if content else ":"
+def look(path: str, content: bool = False, known: str = "") -> str:
+    """A probe fragment: one line about `path`, then the file's content.
+
+    Args:
+        path: what is looked at.
+        content: the file's content is wanted, where it is small.
+        known: not the content with this SHA-256.
+    """
+    read = f'[ "${{s##* }}" -gt {SHOWN} ] || [ "${{h%% *}}" = "{known}" ] || cat -- "$f"' if content else ":"
     return (
         f"f={quote(path)}\n"
         'if [ -L "$f" ]; then printf "link %s\\n" "$(readlink -- "$f")"\n'
         'elif [ -d "$f" ]; then printf "directory %s\\n" "$(stat -c "%a %U %G" -- "$f")"\n'
-        'elif [ -f "$f" ]; then s=$(stat -c %s -- "$f")\n'
+        'elif [ -f "$f" ]; then s=$(stat -c "%a %U %G %s" -- "$f")\n'
         '  h=$(sha256sum <"$f") || exit 1\n'
-        '  printf "file %s %s %s\\n" "$(stat -c "%a %U %G" -- "$f")" "$s" "${h%% *}"\n'
+        '  printf "file %s %s\\n" "$s" "${h%% *}"\n'
         f"  {read}\n"
         'elif [ -e "$f" ]; then echo other\n'
         "else echo missing; fi\n"
@@ -105,7 +111,7 @@ class File:
 
     def probe(self) -> str:
         """What is there; the content only when it may be shown."""
-        return look(self.path, content=not self.sensitive)
+        return look(self.path, content=not self.sensitive, known=self.digest)
 
     def observe(self, section: Section) -> Found:
         """What is there."""

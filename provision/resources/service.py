@@ -184,8 +184,10 @@ def _guarded(fragment: str, undo: str) -> str:
 
 _PROBE = """\
 u={unit}
-systemctl show -p {properties} -- "$u" || exit 1
-p=$(systemctl show --value -p MainPID -- "$u")
+s=$(systemctl show -p {properties} -- "$u") || exit 1
+printf '%s\\n' "$s"
+p=${{s##*MainPID=}}
+p=${{p%%[!0-9]*}}
 if [ "${{p:-0}}" -gt 0 ] 2>/dev/null && [ -r "/proc/$p/environ" ]; then
     tr '\\0' '\\n' <"/proc/$p/environ" | sed -n 's/^PROVISION_SPEC=/spec=/p'
     sed 's/^.*) //; s/^/stat=/' "/proc/$p/stat"
@@ -196,8 +198,10 @@ fi
 for f in {files}; do
     [ -e "$f" ] && stat -c 'file=%Y %n' -- "$f"
 done
-case $(systemctl is-active -- "$u") in
-failed | activating) journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/' ;;
+case $s in
+*ActiveState=failed* | *ActiveState=activating*)
+    journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/'
+    ;;
 esac
 :
 """

@@ -49,6 +49,17 @@ class BenchError(RuntimeError):
     """A tool did not do what it was asked for: its figures would mean nothing."""
 
 
+_LAUNCH = """
+import os, sys, time
+began = time.monotonic()
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(pid, 0)
+seconds = time.monotonic() - began
+with open(sys.argv[1], "w") as file:
+    print(os.waitstatus_to_exitcode(status), seconds, used.ru_utime + used.ru_stime, used.ru_maxrss, file=file)
+"""
+
+
 def spend(command: Command, changes: int | None = 0) -> Spent:
     """Run it to its end.
 
@@ -62,20 +73,20 @@ def spend(command: Command, changes: int | None = 0) -> Spent:
     with tempfile.TemporaryDirectory(prefix="cp") as folder, tempfile.TemporaryFile() as said:
         # A fresh directory: no run may use the connection that another one left open.
         environ = os.environ | {"ANSIBLE_SSH_CONTROL_PATH_DIR": folder} | dict(command.environ)
-        began = time.monotonic()
-        child = subprocess.Popen(
-            command.words, cwd=command.folder, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        told = Path(folder) / "told"
+        # A process begins with the peak of the one that forked it: a small one forks it.
+        words = (sys.executable, "-S", "-E", "-c", _LAUNCH, str(told), *command.words)
+        subprocess.run(
+            words, cwd=command.folder, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=True
         )
-        _, status, used = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
+        code, seconds, cpu, memory = (float(word) for word in told.read_text().split())
         said.seek(0)
         out = said.read().decode("utf-8", "replace")
-    if child.returncode:
-        raise BenchError(f"{' '.join(command.words)[:200]} ended with {child.returncode}:\n{out[-3000:]}")
+    if code:
+        raise BenchError(f"{' '.join(command.words)[:200]} ended with {code:.0f}:\n{out[-3000:]}")
     if changes is not None and (told := command.changes(out)) != changes:
         raise BenchError(f"{' '.join(command.words)[:200]} changed {told} things, not {changes}:\n{out[-3000:]}")
-    return Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss << 10, out)
+    return Spent(seconds, cpu, int(memory) << 10, out)
 
 
 def interleaved(commands: Mapping[str, Command], runs: Mapping[str, int]) -> dict[str, list[Spent]]:

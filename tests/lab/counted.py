@@ -61,5 +61,6 @@ def _watched(host: LabHost) -> Iterator[str]:
 def _closed(host: LabHost, since: str) -> str:
     """sshd's log once no connection is open any more."""
     log = host.check(f"journalctl -t sshd -t sshd-session -o cat --since @{since}")
-    opened, closed = log.count("Connection from"), log.count("Closing connection")
+    # A client that says goodbye, as OpenSSH's does, is told otherwise than one that is just gone.
+    opened, closed = log.count("Connection from"), len(re.findall(r"Closing connection|Disconnected from", log))
     return log if opened and closed >= opened else ""

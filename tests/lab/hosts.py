@@ -103,7 +103,7 @@ class LabHost:
         image = image or images.tag(suite, variant)
         wanted = {22: 0} | dict(ports or {})
         for _ in range(10):
-            published = {inner: outer or _free_port() for inner, outer in wanted.items()}
+            published = {inner: outer or free_port() for inner, outer in wanted.items()}
             try:
                 container = client().api.create_container(
                     image,
@@ -293,7 +293,7 @@ def _start_time(pid: int) -> str:
         return ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below the range from which the kernel gives ports to clients: it is still free at the next boot."""
     while True:
         port = random.randrange(20000, 32000)
