@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, look, seen
-from provision.resources.package import APT, apt_progress
+from provision.resources.managers import apt_progress, shell
 from provision.values import quote, sha256
 
 SOURCES = "/etc/apt/sources.list.d"
@@ -132,7 +132,7 @@ class Repository:
         refresh = (
             f"-o Dir::Etc::sourcelist={quote(self.sources.path)} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
         )
-        script = f"{APT}apt update {refresh} 2>&1\n"
+        script = f"{shell('apt-get')}apt update {refresh} 2>&1\n"
         yield Job(f"apt-update-{sha256(self.name)[:12]}", script, progress=apt_progress, timeout=900)
 
 

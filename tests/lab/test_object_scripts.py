@@ -17,6 +17,7 @@ from provision.resources.model_prune import ModelPrune
 from provision.resources.model_store import Store, Tag
 from provision.resources.network import Network
 from provision.resources.ollama_model import OllamaModel
+from provision.resources.package import Package
 from provision.resources.service import Service
 from provision.resources.volume import Volume
 
@@ -42,6 +43,7 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Container("web", "web:1"),
         DockerConfig({"live-restore": True}),
         Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
+        *(Package(("it's|other", "b"), name) for name in ("apt", "dnf", "dnf5", "zypper", "pacman")),
     ]
 
 
@@ -50,6 +52,9 @@ def scripts(resource: Resource) -> list[str]:
     found = [resource.probe()]
     if isinstance(resource, OllamaModel | DerivedModel | ModelPrune):
         change = resource.plan(FOUND, Pending())
+        changes = [change] if change else []
+    elif isinstance(resource, Package):
+        change = resource.plan({}, Pending())
         changes = [change] if change else []
     else:
         verbs = ("restart", "reload") if isinstance(resource, Service) else ("pull",)
