@@ -8,6 +8,7 @@ import pytest
 
 from provision.models.modelfile import Modelfile
 from provision.resources.base import Change, Job, Pending, Resource, Run
+from provision.resources.ca import STORES, Certificates
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
@@ -18,9 +19,11 @@ from provision.resources.model_store import Store, Tag
 from provision.resources.network import Network
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.package import Package
+from provision.resources.repository import Repository
 from provision.resources.service import Service
 from provision.resources.volume import Volume
 
+MANAGERS = ("apt", "dnf", "zypper")
 FOUND = Store(tags={"registry.ollama.ai/library/old:latest": Tag("old:latest", "aa", 1)}, free=1 << 40)
 
 
@@ -44,6 +47,11 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         DockerConfig({"live-restore": True}),
         Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
         *(Package(("it's|other", "b"), name) for name in ("apt", "dnf", "dnf5", "zypper", "pacman")),
+        *(
+            Repository("own", "https://a.test/x", "", "", "https://a.test/k", "06" * 20, manager=name)
+            for name in MANAGERS
+        ),
+        *(Certificates("office", "-----BEGIN CERTIFICATE-----\n" + "A" * 70 + "\n-----END", name) for name in STORES),
     ]
 
 

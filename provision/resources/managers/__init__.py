@@ -93,9 +93,9 @@ _MANAGERS = {
     one.name: one
     for one in (
         Manager("apt", "dpkg-query", _DPKG, ("apt-get", "install", "apt"), apt_progress),
-        Manager("dnf", "rpm", _RPM, ("install", "patient", "dnf"), rpm_progress),
-        Manager("dnf5", "rpm", _RPM, ("install", "patient", "dnf"), rpm_progress),
-        Manager("zypper", "rpm", _RPM, ("install", "patient", "zypper"), rpm_progress),
-        Manager("pacman", "pacman", _PACMAN, ("install", "patient", "pacman"), pacman_progress),
+        Manager("dnf", "rpm", _RPM, ("install", "proxy", "patient", "dnf"), rpm_progress),
+        Manager("dnf5", "rpm", _RPM, ("install", "proxy", "patient", "dnf"), rpm_progress),
+        Manager("zypper", "rpm", _RPM, ("install", "proxy", "patient", "zypper"), rpm_progress),
+        Manager("pacman", "pacman", _PACMAN, ("install", "proxy", "patient", "pacman"), pacman_progress),
     )
 }
