@@ -5,6 +5,7 @@ This proves the way packages take, not the distributions: the userland is Debian
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from tests.lab import images
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
+from tests.lab.wait import until
 
 # What tells that packages came by the family's own tool.
 INSTALLED = {"rocky": "rpm -q", "opensuse": "rpm -q", "arch": "pacman -Q"}
@@ -97,3 +99,27 @@ def test_what_cannot_be_installed_is_said_in_one_line(
         assert ended.rc == 1
         assert [line for line in ended.out.splitlines() if f"+{name}" in line and why in line], ended.out
         assert host.exec("docker ps").rc == 0
+
+
+def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(
+    offices: Callable[[str], tuple[LabHost, Office]],
+) -> None:
+    host, office = offices("rocky")
+    host.check("rpm -e jq")
+    office.hosts["rocky"]["provision_roles"] = ["base"]
+    office.variables["base"] = {"packages": ["jq"]}
+    lock = "/var/cache/dnf/metadata_lock.pid"
+    script = f"echo $$ >{lock}; touch /run/held; until [ -e /run/let-go ]; do sleep 0.1; done; rm {lock}"
+    held = subprocess.Popen(["docker", "exec", host.name, "sh", "-c", script])
+    until(lambda: host.exec("ls /run/held").rc == 0, "the lock")
+    process = office.start("apply", "--json")
+    assert process.stdout
+    try:
+        line = next(line for line in process.stdout if "Waiting for the lock" in line)
+    finally:
+        host.check("touch /run/let-go")
+    assert re.search(r"held by process \d+ \(sh\)", line)
+    process.communicate(timeout=120)
+    held.wait(timeout=30)
+    assert process.returncode == 0
+    host.check("rpm -q jq")
