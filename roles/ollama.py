@@ -175,7 +175,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield unit
     yield drop_in
     if want.listen == "lan":
-        yield Package(("nftables",))
+        yield Package(("nftables",), host.identity.package_manager)
         yield Firewall((Guarded(want.port, sources(host, want)),))
     service = Service(
         "ollama",

@@ -84,8 +84,8 @@ def spend(command: Command, changes: int | None = 0) -> Spent:
         out = said.read().decode("utf-8", "replace")
     if code:
         raise BenchError(f"{' '.join(command.words)[:200]} ended with {code:.0f}:\n{out[-3000:]}")
-    if changes is not None and (told := command.changes(out)) != changes:
-        raise BenchError(f"{' '.join(command.words)[:200]} changed {told} things, not {changes}:\n{out[-3000:]}")
+    if changes is not None and (made := command.changes(out)) != changes:
+        raise BenchError(f"{' '.join(command.words)[:200]} changed {made} things, not {changes}:\n{out[-3000:]}")
     return Spent(seconds, cpu, int(memory) << 10, out)
 
 
