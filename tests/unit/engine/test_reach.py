@@ -83,6 +83,7 @@ class Hosts:
 def hosts(tmp_path: Path) -> Hosts:
     tree = Tree(tmp_path / "tree")
     tree.file("etc/os-release", 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\nPRETTY_NAME="Debian 13"\n')
+    tree.command("apt-get")
     output = tree.output()
     return Hosts(tmp_path, lambda: output)
 
