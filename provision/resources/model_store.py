@@ -122,21 +122,36 @@ ask() {{
         curl -sS -f --noproxy '*' --max-time 10 "{url}$1" >"$a-$1" 2>"$a-$1.err"
         echo $? >"$a-$1.rc"
     fi
-    if [ "$(cat "$a-$1.rc")" = 0 ]; then put "$1" <"$a-$1"; else put "no-$1" <"$a-$1.err"; fi
+    read -r r <"$a-$1.rc"
+    if [ "$r" = 0 ]; then put "$1" <"$a-$1"; else put "no-$1" <"$a-$1.err"; fi
 }}
 store={store}
-digest() {{ tr -d ' \\t\\r\\n' <"$1" | tr '{{' '\\n' | grep "$2\\"" | grep -o 'sha256:[0-9a-f]*' | head -n 1; }}
+digest() {{
+    d=
+    while IFS= read -r l; do
+        case $l in
+        *"$1\\""*sha256:* | *sha256:*"$1\\""*)
+            d=${{l#*sha256:}}
+            d=${{d%%[!0-9a-f]*}}
+            return
+            ;;
+        esac
+    done <<END
+$layers
+END
+}}
 manifest() {{
     m=$store/manifests/$2
     if [ ! -f "$m" ]; then return; fi
     put "$1.manifest" <"$m"
+    layers=$(tr -d ' \\t\\r\\n' <"$m" | tr '{{' '\\n')
     if [ -d "$store/blobs" ]; then
-        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : - |
+        printf '%s\\n' "$layers" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : - |
             (cd "$store/blobs" && xargs stat -L -c '%n %s' -- 2>/dev/null) | put "$1.sizes"
     fi
     for kind in ollama.image.params ollama.image.messages docker.container.image.v1+json; do
-        d=$(digest "$m" "$kind")
-        b=$store/blobs/sha256-${{d#sha256:}}
+        digest "$kind"
+        b=$store/blobs/sha256-$d
         if [ -n "$d" ] && [ -f "$b" ]; then put "$1.$kind" <"$b"; fi
     done
 }}

@@ -47,8 +47,8 @@ def main() -> int:
         for part in chosen.parts or PARTS:
             for row in PARTS[part](bench):
                 found.append(row)
-            # What was measured is kept, whatever comes after.
-            table.write(ROOT / "build" / "bench.json", found, about | {"after": table.machine()})
+                # What was measured is kept, whatever comes after.
+                table.write(ROOT / "build" / "bench.json", found, about | {"after": table.machine()})
     print(table.markdown(found))
     print(f"\n{about['before']} {about['versions']}")
     return 0

@@ -73,20 +73,20 @@ def spend(command: Command, changes: int | None = 0) -> Spent:
     with tempfile.TemporaryDirectory(prefix="cp") as folder, tempfile.TemporaryFile() as said:
         # A fresh directory: no run may use the connection that another one left open.
         environ = os.environ | {"ANSIBLE_SSH_CONTROL_PATH_DIR": folder} | dict(command.environ)
-        told = Path(folder) / "told"
+        note = Path(folder) / "note"
         # A process begins with the peak of the one that forked it: a small one forks it.
-        words = (sys.executable, "-S", "-E", "-c", _LAUNCH, str(told), *command.words)
+        words = (sys.executable, "-S", "-E", "-c", _LAUNCH, str(note), *command.words)
         subprocess.run(
             words, cwd=command.folder, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=True
         )
-        code, seconds, cpu, memory = (float(word) for word in told.read_text().split())
+        code, seconds, cpu, peak = (float(word) for word in note.read_text().split())
         said.seek(0)
         out = said.read().decode("utf-8", "replace")
     if code:
         raise BenchError(f"{' '.join(command.words)[:200]} ended with {code:.0f}:\n{out[-3000:]}")
-    if changes is not None and (made := command.changes(out)) != changes:
-        raise BenchError(f"{' '.join(command.words)[:200]} changed {made} things, not {changes}:\n{out[-3000:]}")
-    return Spent(seconds, cpu, int(memory) << 10, out)
+    if changes is not None and (told := command.changes(out)) != changes:
+        raise BenchError(f"{' '.join(command.words)[:200]} changed {told} things, not {changes}:\n{out[-3000:]}")
+    return Spent(seconds, cpu, int(peak) << 10, out)
 
 
 def interleaved(commands: Mapping[str, Command], runs: Mapping[str, int]) -> dict[str, list[Spent]]:
