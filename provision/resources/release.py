@@ -203,7 +203,7 @@ find {folder} -mindepth 1 -maxdepth 1 -name '.*' ! -name {waiting} -exec rm -rf 
 # A download goes on where an interrupted one ended (curl -C -); a file with the wrong digest is not kept.
 # Progress is told when there is some: only silence tells the job that the download has stalled.
 _FETCH = """\
-[ -z {proxy} ] || [ ! -r {proxy} ] || {{ set -a; . {proxy}; http_proxy=${{HTTP_PROXY-}}; set +a; }}
+[ -z {proxy} ] || [ ! -r {proxy} ] || {{ set -a; . {proxy}; export http_proxy="${{HTTP_PROXY-}}"; set +a; }}
 waiting={waiting} want={sha256} folder={folder}
 fail() {{ echo "$1: $(head -n 1 "$waiting.why")$2"; rm -f "$waiting.why"; exit 1; }}
 is_whole() {{ have=$(sha256sum <"$waiting") && [ "${{have%% *}}" = "$want" ]; }}

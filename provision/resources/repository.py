@@ -160,7 +160,7 @@ class Repository:
             yield Upload(key, self.key)
         else:
             file = quote(self.proxy_file)
-            proxy = f"[ ! -r {file} ] || {{ set -a; . {file}; http_proxy=${{HTTP_PROXY-}}; set +a; }}\n"
+            proxy = f'[ ! -r {file} ] || {{ set -a; . {file}; export http_proxy="${{HTTP_PROXY-}}"; set +a; }}\n'
             get = f"curl -fsSL --max-time 60 --max-filesize 1048576 -o {quote(key)} {quote(self.key)}\n"
             yield Run((proxy if self.proxy_file else "") + get, timeout=90)
         yield Run(
