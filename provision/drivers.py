@@ -6,7 +6,7 @@ are the open ones from Turing on, where Blackwell has no others, and the proprie
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision.facts.gpus import Architecture, architecture
 from provision.facts.model import GPU, OS, Identity
@@ -40,7 +40,8 @@ class Packages:
     """A driver of the branch 580 without a desktop.
 
     Args:
-        names: of the packages: headers for modules that are built on the host, modules, libraries and tools.
+        names: of the packages: modules, libraries and tools.
+        headers: packages with the headers of the kernel that runs, where the modules are built on the host.
         folder: of NVIDIA's repository (`debian13/x86_64`); "" where the distribution has the driver itself.
         signed: the modules load under Secure Boot as they come.
         services: units that the packages bring and that must run.
@@ -48,6 +49,7 @@ class Packages:
     """
 
     names: tuple[str, ...]
+    headers: tuple[str, ...] = ()
     folder: str = ""
     signed: bool = False
     services: tuple[str, ...] = ("nvidia-persistenced",)
@@ -164,10 +166,12 @@ def _debian(identity: Identity, need: Need) -> Packages:
     """NVIDIA's repository: Debian 12 has 535, Debian 13 550, too old for Ollama or for many GPUs."""
     kernel = identity.kernel
     flavour = re.fullmatch(r"[\d.]+(?:\+\w+)*(?:-\d+)?-((?:cloud-|rt-)?(?:amd64|arm64)(?:-16k)?)", kernel)
+    # The second follows the kernels to come.
     headers = (f"linux-headers-{kernel}", *([f"linux-headers-{flavour[1]}"] if flavour else []))
     modules = "nvidia-kernel-open-dkms" if need.open else "nvidia-kernel-dkms"
     folder = f"debian{identity.os.major}/{_cuda_arch(identity)}"
-    found = Packages((*headers, "nvidia-driver-cuda", modules), folder, kept=("nvidia-", "libnvidia-", "libcuda1"))
+    names = ("nvidia-driver-cuda", modules, "nvidia-persistenced")
+    found = Packages(names, headers, folder, kept=("nvidia-", "libnvidia-", "libcuda1"))
     return _with_fabric(identity, found, ("nvidia-fabricmanager", "libnvidia-nscq"))
 
 
@@ -180,7 +184,7 @@ def _redhat(identity: Identity, need: Need) -> Packages:
         )
     release = {"fedora": f"fedora{os.major}", "amzn": f"amzn{os.major}"}.get(os.id, f"rhel{os.major}")
     names = ("kernel-devel-matched", "kernel-headers", "nvidia-driver-cuda", "kmod-nvidia-open-dkms")
-    found = Packages(names, f"{release}/{_cuda_arch(identity)}")
+    found = Packages(names, folder=f"{release}/{_cuda_arch(identity)}")
     return _with_fabric(identity, found, ("nvidia-fabric-manager", "libnvidia-nscq"))
 
 
@@ -190,7 +194,7 @@ def _suse(identity: Identity, need: Need) -> Packages:
     old = {"sles": f"sles{os.major}", "opensuse-leap": f"opensuse{os.major}"}.get(os.id, f"suse{os.major}")
     folder = f"{old if os.major == '15' else f'suse{os.major}'}/{_cuda_arch(identity)}"
     modules = "nvidia-open-driver-G06-signed-kmp-default" if need.open else "nvidia-driver-G06-kmp-default"
-    found = Packages((modules, "nvidia-compute-utils-G06"), folder, signed=need.open)
+    found = Packages((modules, "nvidia-compute-utils-G06"), folder=folder, signed=need.open)
     return _with_fabric(identity, found, ("nvidia-fabricmanager", "libnvidia-nscq"))
 
 
@@ -212,7 +216,7 @@ def _with_fabric(identity: Identity, found: Packages, fabric: tuple[str, ...]) -
     if "nvswitch" not in identity.marks:
         return found
     services = (*found.services, "nvidia-fabricmanager")
-    return Packages((*found.names, *fabric), found.folder, found.signed, services, found.kept)
+    return replace(found, names=(*found.names, *fabric), services=services)
 
 
 def _cuda_arch(identity: Identity) -> str:

@@ -18,7 +18,10 @@ from provision.commands.options import (
 if TYPE_CHECKING:
     from provision.commands.running import Running
     from provision.engine.apply import Applied
+    from provision.engine.plan import Declared
     from provision.engine.planfile import PlanFile
+    from provision.host.session import Session
+    from provision.inventory.fleet import Host
 
 
 def apply(
@@ -74,6 +77,8 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     Returns:
         What was done, also on hosts that ended with an error.
     """
+    from functools import partial
+
     from provision.commands.running import owner
     from provision.engine.apply import Applied, HostApply
     from provision.engine.fleet import Outcome
@@ -84,8 +89,10 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     def work(host: Host) -> Applied:
         reached = run.reach.supported(host.name)
         declared = run.declarer.declare(host, reached.identity)
+        # An agreed plan is all that is done: what a working driver brings along comes with the next one.
+        again = None if agreed else partial(declare_again, run, host, reached.session)
         check = agreed.check if agreed else None
-        job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check)
+        job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check, again)
         applied[host.name] = job.applied
         return job.run()
 
@@ -95,3 +102,10 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
 
     run.each(work, counts)
     return applied
+
+
+def declare_again(run: "Running", host: "Host", session: "Session") -> "Declared":
+    """What a host's roles declare for what it is now."""
+    from provision.engine.reach import identity
+
+    return run.declarer.declare(host, identity(session))

@@ -69,7 +69,7 @@ def plan_all(run: "Running") -> "list[Plan]":
                 changes=made.changes,
                 unchanged=made.unchanged,
                 no_longer_declared=made.gone,
-                notes=host.warnings,
+                notes=(*host.warnings, *made.remarks),
             )
         )
         return made

@@ -41,6 +41,8 @@ class HostApply:
         stop: set when nothing new may start.
         owner: who this is, for others that find the lock taken.
         must_be: called with the plan that was made under the lock; raises when it is not the one that was agreed to.
+        declare: asks anew what the host is and what its roles declare: called when a change made another host of it,
+            such as one whose GPU now works. None: what was declared at first is all that is done.
     """
 
     def __init__(
@@ -51,9 +53,10 @@ class HostApply:
         stop: threading.Event,
         owner: str,
         must_be: Callable[[Plan], None] | None = None,
+        declare: Callable[[], Declared] | None = None,
     ) -> None:
         self.session, self.declared, self.emit, self.stop, self.owner = session, declared, emit, stop, owner
-        self.must_be = must_be
+        self.must_be, self.declare = must_be, declare
         self.applied = Applied()
 
     def run(self) -> Applied:
@@ -70,6 +73,7 @@ class HostApply:
         if not plan.changes and self._state_after(before, set()).owned == before.owned:
             if self.must_be:
                 self.must_be(plan)
+            self._remark(plan)
             return self.applied
         # Somebody else may have worked here in between: the plan that counts is made under the lock.
         self.session.lock(self.owner)
@@ -113,8 +117,12 @@ class HostApply:
                 round_began = len(executor.done)
                 if stubborn := next((change for change in plan.changes if change.resource in changed), None):
                     raise ResourceFailed(self.declared.host, stubborn.resource, f"did not converge: {stubborn.why}")
-                self._execute(executor, plan, changed)
+                another = self._execute(executor, plan, changed)
+                if another and self.declare:
+                    self.declared = self.declare()
                 plan = make_plan(self.session, self.declared)
+                if another:
+                    self._announce(plan)
         except ProvisionError as error:
             settled = {change.resource for change in executor.done[round_began:]}
             left = {change.resource for change in plan.changes} - settled
@@ -127,21 +135,34 @@ class HostApply:
             raise
         self._count(executor, set())
         self._save(plan.observation.state, set())
+        self._remark(plan)
 
-    def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> None:
+    def _remark(self, plan: Plan) -> None:
+        for text in plan.remarks:
+            self.emit(Note(host=plan.host, text=text))
+
+    def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> bool:
+        """Whether the host may be another one to its roles now: what is left of the plan is not done."""
         resources = {resource.id: resource for resource in self.declared.resources}
         for change in plan.changes:
             resource, current = resources[change.resource], change
+            redefines = getattr(resource, "redefines", False)
             if change.uncertain:
                 executor.flush()
                 observed = observe(self.session, self.declared, resource).of[resource.id]
                 settled = planned(self.declared.host, resource, observed, Pending())
                 if settled is None:
+                    if redefines:
+                        return True
                     continue
                 current = settled
             changed[resource.id] = current
             executor.change(resource, current)
+            if redefines:
+                executor.flush()
+                return True
         executor.flush()
+        return False
 
     def _tell_not_begun(self, plan: Plan, failed: str) -> None:
         """Resources may need those before them: what comes after a failure waits for the next run."""

@@ -86,7 +86,8 @@ def test_where_no_driver_is_touched(identity: Identity, why: str) -> None:
 def names(os: OS, kernel: str, need: Need | None = None, arch: str = "amd64", kinds: tuple[str, ...] = ("ada",)) -> str:
     """The packages, in one line."""
     identity = replace(host(*kinds), os=os, kernel=kernel, arch=arch)
-    return " ".join(packages(identity, need or needed(identity)).names)
+    found = packages(identity, need or needed(identity))
+    return " ".join((*found.headers, *found.names))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_ubuntu_has_signed_modules_for_each_kernel(kernel: str, flavour: str) ->
     ],
 )
 def test_debian_builds_modules_with_the_headers_of_its_kernel(kernel: str, headers: str) -> None:
-    assert names(DEBIAN, kernel) == f"{headers} nvidia-driver-cuda nvidia-kernel-open-dkms"
+    assert names(DEBIAN, kernel) == f"{headers} nvidia-driver-cuda nvidia-kernel-open-dkms nvidia-persistenced"
 
 
 OTHERS = {
