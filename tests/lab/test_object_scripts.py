@@ -1,4 +1,4 @@
-"""What resources of models, Docker and drivers send to a host: shellcheck has nothing to say, three shells can read it."""
+"""What models, Docker and drivers send to a host: shellcheck has nothing to say, three shells can read it."""
 
 import shutil
 import subprocess
