@@ -138,6 +138,7 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
         case Release():
             yield "version", resource.version
             yield "archive", str(resource.archive) if isinstance(resource.archive, Path) else " ".join(resource.archive)
+            yield "over it", " ".join(one.file_name for one in resource.further)
         case DockerConfig():
             yield "keys", json.dumps(resource.wanted)
         case NvidiaDriver():
