@@ -43,8 +43,8 @@ test: lint type prepare unit lab-test ## Everything
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/python -m tests.docs
 
-bench: venv ## What a run that changes nothing costs, beside a bare login
-	$(BIN)/python -m tests.bench
+bench: venv ## What runs cost, beside the floor and beside other tools: about 12 minutes; PARTS='nochange' for some
+	$(BIN)/python -m tests.bench $(PARTS)
 
 demo: venv ## Two servers that did not exist a minute ago, and a chat between them
 	$(BIN)/python -m tests.lab demo

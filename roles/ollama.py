@@ -33,7 +33,6 @@ MODELS = f"{HOME}/.ollama/models"
 UNIT = "/etc/systemd/system/ollama.service"
 # Drop-ins count in the order of their names: this one comes after the override.conf of `systemctl edit`.
 DROP_IN = "/etc/systemd/system/ollama.service.d/zz-provision.conf"
-OLD_DROP_IN = "/etc/systemd/system/ollama.service.d/50-provision.conf"
 PROXY_FILE = "/etc/provision/proxy.env"
 # The first release without CVE-2026-7482; anyone who reaches an older server can read its memory.
 SAFE = (0, 17, 1)
@@ -106,7 +105,9 @@ class Settings(BaseModel):
         examples=["http://mirror.office.lan/ollama"],
     )
     allow_vulnerable: bool = Field(False, description="Accept a release older than 0.17.1 (CVE-2026-7482).")
-    models_dir: str = Field(MODELS, description="Where models are kept, on another disk if you like.", pattern="^/.+")
+    models_dir: str = Field(
+        MODELS, description="Where models are kept, on another disk if you like.", pattern=r"""^/[^\s%"'\\]+$"""
+    )
     listen: Literal["loopback", "lan"] = Field(
         "loopback", description="Ollama has no authentication: `lan` is guarded by `allow`."
     )
@@ -190,7 +191,6 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         yield Absent(path, "left by install.sh; a second Ollama would answer instead", recursive=True)
     yield unit
     yield drop_in
-    yield Absent(OLD_DROP_IN, "its name before 0.1")
     if want.listen == "lan":
         yield Package(("nftables",))
         yield Firewall((Guarded(want.port, sources(host, want)),))

@@ -12,16 +12,14 @@ from provision.commands.options import (
     Inventory,
     Json,
     Roles,
+    SkipPreflight,
     Verbose,
 )
 
 if TYPE_CHECKING:
     from provision.commands.running import Running
     from provision.engine.apply import Applied
-    from provision.engine.plan import Declared
     from provision.engine.planfile import PlanFile
-    from provision.host.session import Session
-    from provision.inventory.fleet import Host
 
 
 def apply(
@@ -39,6 +37,7 @@ def apply(
         int | None, typer.Option("--max-fail", min=1, help="Start no more hosts when this many have failed.")
     ] = None,
     diff: Diff = False,
+    skip_preflight: SkipPreflight = False,
     roles: Roles = None,
     forks: Forks = 10,
     ask_pass: AskPass = False,
@@ -58,7 +57,7 @@ def apply(
         pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
     options = Options(
         "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
-        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0,
+        split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, skip_preflight=skip_preflight,
     )  # fmt: skip
     with running(options) as run:
         if agreed:
@@ -77,8 +76,6 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     Returns:
         What was done, also on hosts that ended with an error.
     """
-    from functools import partial
-
     from provision.commands.running import owner
     from provision.engine.apply import Applied, HostApply
     from provision.engine.fleet import Outcome
@@ -89,10 +86,18 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     def work(host: Host) -> Applied:
         reached = run.reach.supported(host.name)
         declared = run.declarer.declare(host, reached.identity)
-        # An agreed plan is all that is done: what a working driver brings along comes with the next one.
-        again = None if agreed else partial(declare_again, run, host, reached.session)
         check = agreed.check if agreed else None
-        job = HostApply(reached.session, declared, run.emit, run.interrupt.stop, owner(), check, again)
+        job = HostApply(
+            reached.session,
+            declared,
+            run.emit,
+            run.interrupt.stop,
+            owner(),
+            check,
+            lambda plan: run.preflight(host, run.reach.host(host.name), plan),
+            # An agreed plan is all that is done: what a working driver brings along comes with the next one.
+            None if agreed else lambda: run.declarer.declare(host, run.reach.anew(host.name).identity),
+        )
         applied[host.name] = job.applied
         return job.run()
 
@@ -102,10 +107,3 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
 
     run.each(work, counts)
     return applied
-
-
-def declare_again(run: "Running", host: "Host", session: "Session") -> "Declared":
-    """What a host's roles declare for what it is now."""
-    from provision.engine.reach import identity
-
-    return run.declarer.declare(host, identity(session))

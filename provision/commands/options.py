@@ -21,4 +21,7 @@ AskPass = Annotated[bool, typer.Option("-k", "--ask-pass", help="Ask for the SSH
 AskBecomePass = Annotated[bool, typer.Option("-K", "--ask-become-pass", help="Ask for the sudo or su password.")]
 Forks = Annotated[int, typer.Option("--forks", min=1, help="How many hosts are worked on at once.")]
 Roles = Annotated[str | None, typer.Option("--roles", help="Only these of the hosts' roles, separated by commas.")]
+SkipPreflight = Annotated[
+    bool, typer.Option("--skip-preflight", help="Do not look whether models, disks, ports and sources suffice.")
+]
 Diff = Annotated[bool, typer.Option("--diff", help="Show how files change, line by line.")]

@@ -14,6 +14,7 @@ from provision.commands.options import (
     Json,
     Pattern,
     Roles,
+    SkipPreflight,
     Verbose,
 )
 
@@ -28,6 +29,10 @@ def plan(
     diff: Diff = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when something would change.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the plan in a file for `apply FILE`.")] = None,
+    preflight: Annotated[
+        bool, typer.Option("--preflight", help="Say only whether the hosts can do what is declared, all of it.")
+    ] = False,
+    skip_preflight: SkipPreflight = False,
     roles: Roles = None,
     forks: Forks = 10,
     ask_pass: AskPass = False,
@@ -40,11 +45,14 @@ def plan(
     from provision.engine.planfile import PlanFile
     from provision.errors import InputError
 
+    if preflight and (skip_preflight or out or exit_code):
+        raise InputError("--preflight makes no plan: it goes with none of --skip-preflight, --out, --exit-code")
     options = Options(
-        "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles), diff=diff
-    )
+        "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles),
+        diff=diff, skip_preflight=skip_preflight,
+    )  # fmt: skip
     with running(options) as run:
-        plans = plan_all(run)
+        plans = plan_all(run, only_preflight=preflight)
         code = run.end(pending=exit_code and any(made.changes for made in plans))
         if out is not None:
             if len(plans) < len(run.hosts):
@@ -53,8 +61,13 @@ def plan(
     return code
 
 
-def plan_all(run: "Running") -> "list[Plan]":
-    """The plans of all hosts of a run that could be planned."""
+def plan_all(run: "Running", *, only_preflight: bool = False) -> "list[Plan]":
+    """The plans of all hosts of a run that could be planned.
+
+    Args:
+        run: its reporters get the plans, and what preflight says of them.
+        only_preflight: show no plans, but look at everything that is declared.
+    """
     from provision.engine.events import HostPlanned
     from provision.engine.fleet import Outcome
     from provision.engine.plan import Plan, make_plan
@@ -63,15 +76,17 @@ def plan_all(run: "Running") -> "list[Plan]":
     def work(host: Host) -> Plan:
         reached = run.reach.supported(host.name)
         made = make_plan(reached.session, run.declarer.declare(host, reached.identity))
-        run.emit(
-            HostPlanned(
-                host=host.name,
-                changes=made.changes,
-                unchanged=made.unchanged,
-                no_longer_declared=made.gone,
-                notes=(*host.warnings, *made.remarks),
+        if not only_preflight:
+            run.emit(
+                HostPlanned(
+                    host=host.name,
+                    changes=made.changes,
+                    unchanged=made.unchanged,
+                    no_longer_declared=made.gone,
+                    notes=(*host.warnings, *made.remarks),
+                )
             )
-        )
+        run.preflight(host, reached, made, everything=only_preflight)
         return made
 
     def counts(outcome: Outcome[Plan]) -> tuple[int, int]:

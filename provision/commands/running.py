@@ -14,9 +14,10 @@ from typing import Any
 
 from provision.engine import order
 from provision.engine.declare import Declarer, check_roles
-from provision.engine.events import Emit, RunFinished, RunStarted
+from provision.engine.events import Emit, HostExamined, RunFinished, RunStarted
 from provision.engine.fleet import Failures, Interrupt, Outcome, closing, each, exit_code, finished, started
-from provision.engine.reach import Reach
+from provision.engine.plan import Plan
+from provision.engine.reach import Reach, Reached
 from provision.errors import InputError
 from provision.inventory import load
 from provision.inventory.fleet import Fleet, Host
@@ -44,6 +45,7 @@ class Options:
     max_fail: int | None = None
     diff: bool = False
     show_plan: bool = True
+    skip_preflight: bool = False
 
 
 @dataclass
@@ -86,6 +88,21 @@ class Running:
                     self.emit(finished(outcome, *counts(outcome)))
             if self.options.batch and failed == len(batch):
                 failures.give_up()
+
+    def preflight(self, host: Host, reached: Reached, plan: Plan, *, everything: bool = False) -> None:
+        """Say what there is to say about a plan before anything is touched.
+
+        Raises:
+            HostRefused: it cannot work on this host, and nobody said to go on all the same.
+        """
+        from provision.preflight.examine import examine, refuse
+
+        if self.options.skip_preflight:
+            return
+        findings = examine(reached.session, plan, reached.identity, host.settings, everything=everything)
+        if findings:
+            self.emit(HostExamined(host=host.name, findings=findings))
+        refuse(host.name, findings)
 
     def end(self, pending: bool = False) -> int:
         """The last event; gives the exit code."""

@@ -192,6 +192,7 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     from provision.commands.verify import show, verify_hosts
     from provision.engine.planfile import input_digests
     from provision.twin import fleet as twin_fleet
+    from provision.twin.proof import digests
 
     with taking("up", proof):
         made, fleet, hosts = begin(options, artifacts)
@@ -204,7 +205,9 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         if code := run.end():
             return failed(code, "apply", proof)
     with taking("plan", proof), running(options, fleet) as run:
-        proof.left = {plan.host: plan.changes for plan in plan_all(run)}
+        plans = plan_all(run)
+        proof.left = {plan.host: plan.changes for plan in plans}
+        proof.digests = {plan.host: digests(plan) for plan in plans}
         if code := run.end():
             return failed(code, "plan", proof)
     with taking("verify", proof):

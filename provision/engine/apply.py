@@ -11,7 +11,7 @@ from provision.engine.events import ChangeProgress, Emit, HostPlanned, Note
 from provision.engine.execute import Executor
 from provision.engine.plan import Declared, Plan, make_plan, observe, planned
 from provision.engine.state import State
-from provision.errors import HostError, Interrupted, ProvisionError, ResourceFailed
+from provision.errors import HostError, HostRefused, Interrupted, ProvisionError, ResourceFailed
 from provision.host.session import Session
 from provision.resources.base import Change, Job, Pending, Progress
 from provision.values import printable
@@ -41,6 +41,8 @@ class HostApply:
         stop: set when nothing new may start.
         owner: who this is, for others that find the lock taken.
         must_be: called with the plan that was made under the lock; raises when it is not the one that was agreed to.
+        preflight: called with the first plan when it has changes, and with the one after `declare`; raises when they
+            cannot work there.
         declare: asks anew what the host is and what its roles declare: called when a change made another host of it,
             such as one whose GPU now works. None: what was declared at first is all that is done.
     """
@@ -53,10 +55,11 @@ class HostApply:
         stop: threading.Event,
         owner: str,
         must_be: Callable[[Plan], None] | None = None,
+        preflight: Callable[[Plan], None] | None = None,
         declare: Callable[[], Declared] | None = None,
     ) -> None:
         self.session, self.declared, self.emit, self.stop, self.owner = session, declared, emit, stop, owner
-        self.must_be, self.declare = must_be, declare
+        self.must_be, self.preflight, self.declare = must_be, preflight, declare
         self.applied = Applied()
 
     def run(self) -> Applied:
@@ -75,6 +78,8 @@ class HostApply:
                 self.must_be(plan)
             self._remark(plan)
             return self.applied
+        if self.preflight and plan.changes:
+            self.preflight(plan)
         # Somebody else may have worked here in between: the plan that counts is made under the lock.
         self.session.lock(self.owner)
         self._rejoin()
@@ -123,6 +128,7 @@ class HostApply:
                 plan = make_plan(self.session, self.declared)
                 if another:
                     self._announce(plan)
+                    self._examine_again(plan)
         except ProvisionError as error:
             settled = {change.resource for change in executor.done[round_began:]}
             left = {change.resource for change in plan.changes} - settled
@@ -136,6 +142,20 @@ class HostApply:
         self._count(executor, set())
         self._save(plan.observation.state, set())
         self._remark(plan)
+
+    def _examine_again(self, plan: Plan) -> None:
+        """Models are judged by the memory of a GPU that works now.
+
+        Raises:
+            HostRefused: they do not fit.
+        """
+        if not (self.preflight and self.declare and plan.changes):
+            return
+        try:
+            self.preflight(plan)
+        except HostRefused as error:
+            hint = "what stood before it was done; --skip-preflight goes on all the same"
+            raise HostRefused(error.host, error.message, hint) from error
 
     def _remark(self, plan: Plan) -> None:
         for text in plan.remarks:

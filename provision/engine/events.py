@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from provision.engine.mask import masked_value
+from provision.preflight.finding import Finding
 from provision.resources.base import Change, Diff
 
 Status = Literal["ok", "changed", "failed", "unreachable", "interrupted", "skipped"]
@@ -51,6 +52,15 @@ class HostPlanned(Event):
     unchanged: int
     no_longer_declared: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostExamined(Event):
+    """Whether what the plan wants can work there: memory for the models, disks, ports, clock, reachable sources."""
+
+    name: ClassVar[str] = "host-examined"
+    host: str
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +162,8 @@ def change_from_json(data: dict[str, Any]) -> Change:
 def _plain(value: Any) -> Any:
     if isinstance(value, Change):
         return change_as_json(value)
+    if isinstance(value, Finding):
+        return dataclasses.asdict(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return round(value, 3) if isinstance(value, float) else value

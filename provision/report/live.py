@@ -6,7 +6,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from provision.engine.events import ChangeProgress, ChangeStarted, Event, HostFinished, HostPlanned, HostStarted, Note
+from provision.engine.events import (
+    ChangeProgress,
+    ChangeStarted,
+    Event,
+    HostExamined,
+    HostFinished,
+    HostPlanned,
+    HostStarted,
+    Note,
+)
 from provision.engine.mask import masked
 from provision.report.reporters import Lines
 from provision.report.text import Style, count
@@ -78,7 +87,7 @@ class Live(Lines):
                 self._doing(event.host, count(len(event.changes), "change") if event.changes else "asked")
             case _:
                 pass
-        if isinstance(event, HostPlanned | HostFinished | Note) or self.verbose:
+        if isinstance(event, HostPlanned | HostExamined | HostFinished | Note) or self.verbose:
             super().__call__(event)
 
     def _doing(self, host: str, text: str, done: int = 0, total: int = 0) -> None:

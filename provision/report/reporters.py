@@ -13,13 +13,14 @@ from provision.engine.events import (
     ChangeProgress,
     Emit,
     Event,
+    HostExamined,
     HostFinished,
     HostPlanned,
     RunStarted,
     as_json,
 )
 from provision.engine.mask import masked
-from provision.report.text import Style, event_lines, plan_lines, recap_line, totals_line
+from provision.report.text import Style, event_lines, examined_lines, plan_lines, recap_line, totals_line
 
 
 def wants_color(stream: TextIO) -> bool:
@@ -54,6 +55,8 @@ class Lines:
             self._planned[event.host] = event
             if self.plan:
                 self.lines(plan_lines(event, self.style, diff=self.diff, verbose=self.verbose))
+        elif isinstance(event, HostExamined):
+            self.lines(examined_lines(event, self.style, only=not self.plan))
         elif isinstance(event, HostFinished):
             self._finished.append(event)
             if event.error:

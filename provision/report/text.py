@@ -7,6 +7,7 @@ from provision.engine.events import (
     ChangeFinished,
     ChangeStarted,
     Event,
+    HostExamined,
     HostFinished,
     HostPlanned,
     Note,
@@ -24,6 +25,7 @@ _STATUS_COLORS = {
     "interrupted": "35",
     "skipped": "36",
 }
+_LEVEL_COLORS = {"ok": "32", "warning": "33", "refused": "31"}
 _MOST_DIFF = 400
 """Lines of a diff that are shown."""
 
@@ -65,6 +67,22 @@ def plan_lines(event: HostPlanned, style: Style, *, diff: bool = False, verbose:
         yield from (f"    {printable(name)}" for name in event.no_longer_declared)
     for note in event.notes:
         yield f"  note: {printable(note)}"
+
+
+def examined_lines(event: HostExamined, style: Style, *, only: bool = False) -> Iterator[str]:
+    """What preflight says.
+
+    Args:
+        event: of a host.
+        style: colours.
+        only: leave out what is fine.
+    """
+    shown = [one for one in event.findings if not (only and one.level == "ok")]
+    if shown:
+        yield f"{event.host}: preflight"
+    for one in shown:
+        level = style.paint(f"{one.level:<7}", _LEVEL_COLORS[one.level])
+        yield f"  {level}  {printable(one.subject)}: {printable(one.text, 600)}"
 
 
 def change_lines(change: Change, style: Style, width: int, *, diff: bool, verbose: int) -> Iterator[str]:

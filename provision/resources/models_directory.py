@@ -61,15 +61,17 @@ class ModelsDirectory:
     def plan(self, observed: Store, pending: Pending) -> Change | None:
         """`create` or `update`."""
         after = {"owner": self.owner, "group": self.group}
-        if observed.directory.kind != "directory":
-            return Change(self.id, "create", "not there", after=after)
         reasons = []
-        if (observed.directory.owner, observed.directory.group) != (self.owner, self.group) or observed.foreign:
+        if observed.directory.kind != "directory":
+            reasons.append("not there")
+        elif (observed.directory.owner, observed.directory.group) != (self.owner, self.group) or observed.foreign:
             reasons.append(f"not all of it belongs to {self.owner}: its models are kept")
         if observed.closed:
             reasons.append(f"{self.owner} cannot pass {', '.join(observed.closed)}")
         if not reasons:
             return None
+        if observed.directory.kind != "directory":
+            return Change(self.id, "create", "; ".join(reasons), after=after)
         return Change(self.id, "update", "; ".join(reasons), {"owner": observed.directory.owner}, after)
 
     def steps(self, change: Change) -> Iterator[Step]:

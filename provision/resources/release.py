@@ -100,6 +100,10 @@ class Release:
         return f"{self.home}/{self.binary}"
 
     @property
+    def _aside(self) -> str:
+        return f"{self.link}.before-provision"
+
+    @property
     def file_name(self) -> str:
         """The archive's name."""
         return self._all[0].file_name
@@ -143,10 +147,10 @@ class Release:
             return None
         before = {"link": observed.link}
         after = {"version": self.version, "link": self.target}
-        seen = observed.link.removeprefix(f"/opt/{self.name}/").partition("/")[0] or (
-            "a file" if observed.other else ""
-        )
-        why = f"version {seen} -> {self.version}" if seen and seen != self.version else f"version {self.version}"
+        seen = observed.link.removeprefix(f"/opt/{self.name}/").partition("/")[0]
+        why = f"version {seen} -> {self.version}" if seen not in ("", self.version) else f"version {self.version}"
+        if observed.other:
+            why += f"; the file at {self.link} becomes {posixpath.basename(self._aside)}"
         if whole:
             return Change(self.id, "switch", why, before, after)
         if missing:
@@ -171,7 +175,7 @@ class Release:
                     yield Job(name, script, progress=fetch_progress, stall=self.stall, retries=2)
             yield Run(self._unpack(), timeout=900)
         folder = quote(posixpath.dirname(self.link))
-        yield Run(f"mkdir -p {folder}\n{_move_aside(self.link)}{switch(self.link, self.target)}")
+        yield Run(f"mkdir -p {folder}\n{_move_aside(self.link, self._aside)}{switch(self.link, self.target)}")
 
     def _waiting(self, one: Further) -> str:
         """Where an archive lies until it is unpacked."""
@@ -238,10 +242,10 @@ def fetch_progress(line: str) -> Progress | None:
     return None
 
 
-def _move_aside(link: str) -> str:
+def _move_aside(link: str, aside: str) -> str:
     """A program that stands where the link belongs, put there by somebody else, is not lost."""
     path = quote(link)
-    return f"if [ -e {path} ] && [ ! -L {path} ]; then mv -f {path} {quote(link + '.before-provision')} || exit 1; fi\n"
+    return f"if [ -e {path} ] && [ ! -L {path} ]; then mv -f {path} {quote(aside)} || exit 1; fi\n"
 
 
 # What an interrupted install of another version left is of no use any more.

@@ -169,7 +169,9 @@ class Twin:
         return removed
 
     def _containers(self) -> list[Container]:
-        return list(self.client.containers.list(all=True, filters={"label": f"{names.LABEL}={self.id}"}))
+        return list(
+            self.client.containers.list(all=True, ignore_removed=True, filters={"label": f"{names.LABEL}={self.id}"})
+        )
 
     @property
     def _labels(self) -> dict[str, str]:
@@ -194,7 +196,8 @@ class Twin:
                 container.start()
             container.reload()
         except APIError as error:
-            raise HostError(name, f"its twin does not start: {_said(error)}") from error
+            hint = "end what holds the port, or make the twin anew after `provision twin down`" if _taken(error) else ""
+            raise HostError(name, f"its twin does not start: {_said(error)}", hint) from error
         host = _seen(container)
         self._wait_for_ssh(host, container)
         return host
@@ -206,7 +209,9 @@ class Twin:
         except NotFound:
             return None
         if container.labels.get(names.LABEL) != self.id:
-            raise HostError(name, f"a container {container.name} is there that is not of this twin")
+            raise HostError(
+                name, f"a container {container.name} is there that is not of this twin", "remove or rename it"
+            )
         if container.status != "created" and container.labels.get(names.SPEC_LABEL) == _spec(material, key):
             return container
         container.remove(force=True, v=True)
@@ -222,8 +227,7 @@ class Twin:
             except APIError as error:
                 container.remove(force=True, v=True)
                 # Another process may take the port between the question and the start.
-                taken = "port is already allocated" in str(error) or "address already in use" in str(error)
-                if not taken or attempt == _TRIES - 1:
+                if not _taken(error) or attempt == _TRIES - 1:
                     raise
             else:
                 break
@@ -268,7 +272,7 @@ def _log(container: Container) -> str:
 def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
     """All twins of this machine: path of the inventory -> hosts."""
     found: dict[str, list[TwinHost]] = {}
-    for container in client.containers.list(all=True, filters={"label": names.LABEL}):
+    for container in client.containers.list(all=True, ignore_removed=True, filters={"label": names.LABEL}):
         found.setdefault(container.labels.get(names.INVENTORY_LABEL, "?"), []).append(_seen(container))
     return found
 
@@ -320,6 +324,10 @@ def _gone_is_fine() -> Iterator[None]:
     except APIError as error:
         if "is already in progress" not in str(error):
             raise
+
+
+def _taken(error: APIError) -> bool:
+    return "port is already allocated" in str(error) or "address already in use" in str(error)
 
 
 def _said(error: APIError) -> str:

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from provision.resources.base import Change
+from provision.engine.plan import Plan
+from provision.resources.base import Change, Resource
+from provision.resources.derived_model import DerivedModel
+from provision.resources.image import Image, named
+from provision.resources.ollama_model import OllamaModel
+from provision.resources.release import Release
 from provision.verify.check import Result
 from provision.verify.report import as_json
 
@@ -22,6 +27,7 @@ class Proof:
         versions: of this program, of the engine.
         hosts: host -> image and the image's id.
         replaced: host -> what stands in for what the inventory says.
+        digests: host -> release, model or image -> SHA-256 of what is there after the first run.
         first: changes of the first run.
         left: changes that a plan after it found: none, or the roles are not idempotent.
         second: changes of the second run.
@@ -35,6 +41,7 @@ class Proof:
     versions: Mapping[str, str] = field(default_factory=dict)
     hosts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     replaced: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     first: Changes | None = None
     left: Changes | None = None
     second: Changes | None = None
@@ -58,6 +65,7 @@ class Proof:
             "versions": self.versions,
             "hosts": self.hosts,
             "replaced": self.replaced,
+            "digests": self.digests,
             "first_run": _changes(self.first),
             "left_after_first_run": _changes(self.left),
             "second_run": _changes(self.second),
@@ -72,3 +80,23 @@ def _changes(runs: Changes | None) -> dict[str, list[str]] | None:
     if runs is None:
         return None
     return {host: [f"{change.action} {change.resource}" for change in changes] for host, changes in runs.items()}
+
+
+def digests(plan: Plan) -> dict[str, str]:
+    """SHA-256 of what a host has, as the host says: of a release's archive, a model's manifest, an image.
+
+    What is not there has none.
+    """
+    found = {one.id: _digest(one, plan.observation.of[one.id]) for one in plan.declared.resources}
+    return {name: digest.removeprefix("sha256:") for name, digest in found.items() if digest}
+
+
+def _digest(resource: Resource, observed: Any) -> str:
+    if isinstance(resource, Release):
+        return str(observed.digest)
+    if isinstance(resource, OllamaModel | DerivedModel):
+        tag = observed.tag(resource.local)
+        return tag.digest if tag else ""
+    if isinstance(resource, Image):
+        return str((named(observed.of("image"), resource.name) or {}).get("Id", ""))
+    return ""

@@ -139,15 +139,22 @@ def _open_webui(resources: Sequence[Resource], view: HostView, role: Any) -> Ite
     """In this order: those that go on with the admin's token come after the one that fetches it."""
     want = view.settings["open_webui"]
     url = role.outside(want)
-    models = tuple(name for name in role.models_of(view, want) if name.partition(":")[0] != want.embedding)
+    backends = role.backends_of(view, want)
+    urls = tuple(backend.url for backend in backends)
     settings = next(one for one in resources if isinstance(one, StoredSettings))
-    backends = tuple(backend.url for backend in role.backends_of(view, want))
     yield open_webui.Ready(url)
-    yield open_webui.Backends(settings.instance, backends, any(_is_local(backend) for backend in backends))
+    yield open_webui.Backends(settings.instance, urls, any(map(_is_local, urls)))
     yield open_webui.Closed(url, want.signup)
     yield open_webui.SignIn(settings.instance)
     yield open_webui.Settings(settings)
-    yield open_webui.Chat(settings.instance, models)
+    declared = _chatting(role.models_of(view, want), want.embedding)
+    each = tuple((backend.url, _chatting(backend.models, want.embedding)) for backend in backends)
+    yield open_webui.Chat(settings.instance, declared, each)
+
+
+def _chatting(models: Sequence[str], embedding: str | None) -> tuple[str, ...]:
+    """All models but the one that only makes embeddings."""
+    return tuple(name for name in models if embedding is None or open_webui.key(name) != open_webui.key(embedding))
 
 
 def _is_local(url: str) -> bool:

@@ -1,67 +1,57 @@
-"""`make bench`: what a run that changes nothing costs, beside a bare login, on a host of the lab."""
+"""`make bench`: our runs beside the floor and beside the tools that people would use instead.
 
-import json
-import statistics
-import subprocess
+python -m tests.bench [PART...] [--hosts 1,10] [--distances 20,100] [--runs 5]
+"""
+
+import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.lab import images
-from tests.lab.cli import ROOT, Office
-from tests.lab.hosts import LabHost
+from tests.bench import changing, counting, demanded, nochange, starting, table
+from tests.bench.bench import Bench
+from tests.bench.stage import stage
+from tests.bench.tools import Peers
+from tests.lab.cli import ROOT
 from tests.lab.prepare import prepare
 
-RUNS = 7
-FILES = 25
+PARTS: dict[str, Callable[[Bench], Iterator[table.Row]]] = {
+    "starting": starting.measure,
+    "nochange": nochange.measure,
+    "far": nochange.far,
+    "counting": counting.measure,
+    "first": changing.first,
+    "template": changing.template,
+    "demanded": demanded.measure,
+}
 
 
 def main() -> int:
-    """Print a Markdown table, and write `build/bench.json`."""
-    prepare()
-    with tempfile.TemporaryDirectory() as folder:
-        host = LabHost.start()
-        try:
-            rows = measured(host, Path(folder))
-        finally:
-            host.remove()
-    least = rows["ssh host true"]
-    print(f"| {FILES} files, nothing to change, {RUNS} runs | best s | median s | x login |\n|---|---|---|---|")
-    for name, seconds in rows.items():
-        print(f"| {name} | {min(seconds):.2f} | {statistics.median(seconds):.2f} | {min(seconds) / min(least):.1f} |")
-    target = ROOT / "build" / "bench.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(rows, indent=1) + "\n")
+    """Print the table, and write `build/bench.json`."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default", metavar="PART")
+    parser.add_argument("--hosts", default="1,10", help="numbers of hosts (50 too, where there is memory)")
+    parser.add_argument("--distances", default="20,100", help="round-trip times in ms")
+    parser.add_argument("--runs", type=int, default=5, help="of quick tools; slow ones run less often")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}: one of {', '.join(PARTS)}")
+    counts = [int(word) for word in chosen.hosts.split(",")]
+    lab, peers = prepare(), Peers.installed()
+    found: list[table.Row] = []
+    about = {"before": table.machine(), "versions": peers.versions()}
+    with tempfile.TemporaryDirectory() as name, stage(lab, Path(name) / "stage", max(counts)) as made:
+        distances = [int(word) for word in chosen.distances.split(",")]
+        bench = Bench(Path(name), peers, made, counts, distances, chosen.runs)
+        for part in chosen.parts or PARTS:
+            for row in PARTS[part](bench):
+                found.append(row)
+            # What was measured is kept, whatever comes after.
+            table.write(ROOT / "build" / "bench.json", found, about | {"after": table.machine()})
+    print(table.markdown(found))
+    print(f"\n{about['before']} {about['versions']}")
     return 0
-
-
-def measured(host: LabHost, folder: Path) -> dict[str, list[float]]:
-    """Name -> seconds of each run, of whole processes."""
-    office = Office(folder)
-    files = {f"/etc/office/{number}.conf": f"number {number}\n" for number in range(FILES)}
-    office.add(host, "gpu01", provision_roles=["files"], files={"files": files})
-    host.check("mkdir -p /etc/office")
-    office.check("apply")
-    known = f"UserKnownHostsFile={office.known_hosts}"
-    ssh = ["ssh", "-F", "none", "-i", str(images.key()), "-o", known, "-p", str(host.port), "admin@127.0.0.1", "true"]
-    return {
-        "ssh host true": timed(ssh, office),
-        "python -c 'import paramiko'": timed([sys.executable, "-c", "import paramiko"], office),
-        "provision plan": timed(office.command("plan"), office),
-        "provision apply": timed(office.command("apply"), office),
-    }
-
-
-def timed(command: Sequence[str], office: Office) -> list[float]:
-    """Seconds of each run; a failure ends the whole."""
-    seconds = []
-    for _ in range(RUNS):
-        began = time.monotonic()
-        subprocess.run(command, cwd=office.folder, env=office.environment(), capture_output=True, check=True)
-        seconds.append(time.monotonic() - began)
-    return seconds
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""`python -m tests.lab prepare | clean [--all] | demo | demo-down`."""
+"""`python -m tests.lab prepare | clean [--all] | demo | demo-down`.
+
+Exit status: 0 fine; 1 something went wrong; 3 the command line is wrong; 77 (as test suites say "skipped") this machine
+forbids what the lab needs, so that tests on real hosts cannot be run on it.
+"""
 
 import sys
 
-from tests.lab.cache import LabError, stage
+from tests.lab.cache import Forbidden, LabError, stage
 from tests.lab.hosts import clean
 from tests.lab.prepare import prepare
 
 USAGE = "usage: python -m tests.lab prepare | clean [--all] | demo | demo-down"
+FORBIDDEN = 77
 
 
 def main(words: list[str]) -> int:
@@ -26,7 +31,7 @@ def main(words: list[str]) -> int:
             return 3
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return 1
+        return FORBIDDEN if isinstance(error, Forbidden) else 1
     return 0
 
 

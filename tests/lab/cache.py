@@ -19,6 +19,10 @@ class LabError(RuntimeError):
     """The lab cannot be prepared or used: what happened and what to do, for a reader."""
 
 
+class Forbidden(LabError):
+    """This machine does not allow what the lab needs: root, a Docker engine. Nothing is wrong with the project."""
+
+
 def root() -> Path:
     """The cache directory, outside the checkout: `PROVISION_LAB_CACHE` or `~/.cache/provision-lab`."""
     chosen = os.environ.get("PROVISION_LAB_CACHE")

@@ -22,10 +22,11 @@ exec /usr/bin/head "$@"
 
 @dataclass
 class Cost:
-    """What one run cost; known after the block."""
+    """What one run cost; known after the block. Commands are what sshd was asked to start, SFTP included."""
 
     connections: int = 0
     channels: int = 0
+    commands: int = 0
     requests: int = 0
 
 
@@ -41,6 +42,7 @@ def counted(*hosts: LabHost) -> Iterator[dict[str, Cost]]:
             cost = costs[host.name]
             cost.connections = len(re.findall(r"Connection from", log))
             cost.channels = len(re.findall(r"server_input_channel_open: ctype session", log))
+            cost.commands = len(re.findall(r"server_input_channel_req: .* request (?:exec|shell|subsystem) ", log))
             cost.requests = len(host.check(f"cat {_REQUESTS}").splitlines())
 
 

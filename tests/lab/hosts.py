@@ -78,6 +78,7 @@ class LabHost:
         labels: Mapping[str, str] | None = None,
         cgroup: str = "v2",
         wait: bool = True,
+        image: str = "",
     ) -> Self:
         """Start a fresh host and wait for its sshd.
 
@@ -92,13 +93,14 @@ class LabHost:
             labels: in place of the label by which `python -m tests.lab clean` finds it.
             cgroup: `v2` as on a current server, or `hybrid` for limits that a nested engine can enforce.
             wait: whether to wait until sshd answers; if not, call `wait_for_ssh` later.
+            image: in place of the one of `suite` and `variant`.
 
         Raises:
             LabError: there is no such image.
             TimeoutError: sshd does not answer.
         """
         name = name or f"lab-{secrets.token_hex(4)}"
-        image = images.tag(suite, variant)
+        image = image or images.tag(suite, variant)
         wanted = {22: 0} | dict(ports or {})
         for _ in range(10):
             published = {inner: outer or _free_port() for inner, outer in wanted.items()}

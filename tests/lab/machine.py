@@ -3,13 +3,14 @@
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import docker
 from docker.errors import DockerException
 
 from provision.twin.apt import Source, sources_for
-from tests.lab.cache import LabError, root, run, say, stage
+from tests.lab.cache import Forbidden, LabError, root, run, say, stage
 
 PACKAGES = (
     # the engine and the hosts
@@ -54,7 +55,8 @@ def install_packages() -> None:
     """Install what is missing of PACKAGES.
 
     Raises:
-        LabError: this is no Debian, we are not root, or apt failed three times.
+        Forbidden: we are not root.
+        LabError: this is no Debian, or apt failed three times.
     """
     query = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES)
     try:
@@ -67,7 +69,7 @@ def install_packages() -> None:
     if not missing:
         return
     if os.geteuid() != 0:
-        raise LabError(f"the lab needs root to install {' '.join(missing)}")
+        raise Forbidden(f"the lab needs root to install {' '.join(missing)}")
     env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     apt = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5")
     with stage(f"apt-get install {' '.join(missing)}"):
@@ -111,32 +113,56 @@ def start_engine() -> None:
     """Start a Docker engine that outlives this process, unless one answers.
 
     Raises:
+        Forbidden: the kernel refuses what it needs.
         LabError: it does not answer within 60 s; the last lines of its log are shown.
     """
     if engine_answers():
         return
     with stage("docker engine"):
-        # Each systemd takes several; at the kernel's 128 the lab breaks from the 20th host on.
-        for key, least in (("max_user_instances", 8192), ("max_user_watches", 1048576)):
-            setting = Path("/proc/sys/fs/inotify") / key
-            try:
-                if int(setting.read_text()) < least:
-                    setting.write_text(str(least))
-            except OSError as error:
-                say(f"{setting} stays as it is ({error}): many hosts at once may fail")
-        log = root() / "dockerd.log"
-        with log.open("wb") as output:
-            daemon = subprocess.Popen(
-                ("dockerd", "--mtu", str(MTU), "--storage-driver", "overlay2"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd="/",
-            )
-        deadline = time.monotonic() + 60
-        while not engine_answers():
-            if daemon.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-                raise LabError(f"the Docker engine does not answer; the end of {log}:\n{tail}")
-            time.sleep(0.1)
+        raise_limits()
+        launch_engine(root() / "dockerd.log")
+
+
+def raise_limits() -> None:
+    """Each systemd takes several inotify instances; at the kernel's 128 the lab breaks from the 20th host on."""
+    for key, least in (("max_user_instances", 8192), ("max_user_watches", 1048576)):
+        setting = Path("/proc/sys/fs/inotify") / key
+        try:
+            if int(setting.read_text()) < least:
+                setting.write_text(str(least))
+        except OSError as error:
+            say(f"{setting} stays as it is ({error}): many hosts at once may fail")
+
+
+def launch_engine(log: Path) -> None:
+    """Start `dockerd` and wait for its answer; see `start_engine`."""
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            ("dockerd", "--mtu", str(MTU), "--storage-driver", "overlay2"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + 60
+    while not engine_answers():
+        ended = daemon.poll() is not None
+        if ended or time.monotonic() > deadline:
+            lines = log.read_text(errors="replace").splitlines()
+            kind = Forbidden if ended and forbids(lines) else LabError
+            tail = "\n".join(lines[-12:])
+            raise kind(f"the Docker engine does not answer; the end of {log}:\n{tail}")
+        time.sleep(0.1)
+
+
+_REFUSALS = ("operation not permitted", "permission denied", "read-only file system", "with root privileges")
+
+
+def forbids(log: Sequence[str]) -> bool:
+    """Whether dockerd ended because the kernel refused it something; its last line says what it ended of.
+
+    Warnings before that speak of what is not permitted as well, on machines where the engine starts all the same.
+    """
+    last = next((line.lower() for line in reversed(log) if line.strip()), "")
+    return any(word in last for word in _REFUSALS)

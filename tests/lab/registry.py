@@ -39,12 +39,14 @@ class Registry:
         address: `HOST:PORT`, as hosts of the default docker network reach it.
         fault: what is wrong with it now; faults in blobs pass after `times` requests.
         requests: method and path of all that was asked, in order.
+        served: of each GET of a blob its digest, the first byte that was sent, and how many were.
     """
 
     def __init__(self) -> None:
         self.fault = Fault.NONE
         self.times = 1_000_000
         self.requests: list[str] = []
+        self.served: list[tuple[str, int, int]] = []
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.released = threading.Event()
@@ -162,11 +164,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
                 self._send(200, text, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
         elif found and found[2] in registry.blobs:
-            self._blob(registry.blobs[found[2]], body)
+            self._blob(found[2], body)
         else:
             self._send(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not found"}]}', body)
 
-    def _blob(self, data: bytes, body: bool) -> None:
+    def _blob(self, digest: str, body: bool) -> None:
+        data, first = self.registry.blobs[digest], 0
         fault = self._fault(data) if body else Fault.NONE
         if fault is Fault.WRONG:
             data = bytes(byte ^ 1 for byte in data[:64]) + data[64:]
@@ -177,7 +180,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, part = 206, data[first : last + 1]
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         halted = body and fault in (Fault.STALL, Fault.CUT) and len(part) > 1000
-        self._send(status, part, body, headers, stop_at=len(part) // 2 if halted else None)
+        stop_at = len(part) // 2 if halted else None
+        if body:
+            self.registry.served.append((digest, first, len(part[:stop_at])))
+        self._send(status, part, body, headers, stop_at)
         if halted and fault is Fault.STALL:
             self.registry.released.wait(600)
         if halted:

@@ -36,7 +36,7 @@ def seed(lab: Lab) -> str:
                 host.check("systemctl stop docker.socket docker containerd")
             finally:
                 host.remove(keep_volume=True)
-            _copy(half, name, {})
+            copy_volume(half, name, {})
             _remove(half)
     return name
 
@@ -49,11 +49,11 @@ def seeded_volume(lab: Lab, labels: Mapping[str, str] | None = None) -> str:
         labels: in place of the label by which `python -m tests.lab clean` finds it.
     """
     name = f"provision-lab-docker-{secrets.token_hex(4)}"
-    _copy(seed(lab), name, dict(labels) if labels else owner())
+    copy_volume(seed(lab), name, dict(labels) if labels else owner())
     return name
 
 
-def _copy(source: str, target: str, labels: dict[str, str]) -> None:
+def copy_volume(source: str, target: str, labels: dict[str, str]) -> None:
     """Volumes are directories of this machine's engine. A copy shares nothing with its source."""
     client().volumes.create(target, labels=labels)
     binds = {source: {"bind": "/from", "mode": "ro"}, target: {"bind": "/to", "mode": "rw"}}

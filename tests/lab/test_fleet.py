@@ -197,3 +197,15 @@ def test_once_it_is_back_the_next_run_converges_and_both_serve(fleet: Fleet) -> 
     assert fleet.visitor.models(user) == ["other:latest", "tiny:latest"]
     assert fleet.visitor.say(user, "other:latest").strip()
     assert fleet.loaded(fleet.gpu02) == ["other:latest"]
+
+
+def test_a_model_that_is_listed_but_does_not_answer_is_found_on_every_backend(fleet: Fleet) -> None:
+    assert unpassed(fleet) == {}
+    # The server goes on and lists its models; it cannot start the process that would answer.
+    forget = 'curl -sS http://127.0.0.1:11434/api/generate -d \'{"model": "other", "keep_alive": 0}\''
+    fleet.gpu02.check(f"{forget}; chmod -x /opt/ollama/0.9.3/bin/ollama")
+    until(lambda: fleet.loaded(fleet.gpu02) == [], "gpu02 has no model in memory")
+    status, message = unpassed(fleet)["chat01", "webui chat"]
+    assert status == "failed"
+    assert f"other:latest through http://{fleet.office.hosts['gpu02']['address']}:11434: " in message
+    assert "tiny:latest" not in message

@@ -175,9 +175,13 @@ def test_another_password_and_another_group_reach_those_they_are_for(chat: Chat)
     admin, user = chat.token(), chat.token(USER)
     assert chat.models(user) == []
     (group,) = (group["id"] for group in chat.get("/api/v1/groups/", token=admin) if group["name"] == "staff")
+    other = chat.add_user("other@office.lan", "password-of-another", admin)
     who = chat.get("/api/v1/auths/", token=user)["id"]
     chat.get(f"/api/v1/groups/id/{group}/users/add", {"user_ids": [who]}, admin)
     assert chat.models(user) == ["tiny:latest"]
+    assert chat.say(user).strip()
+    assert chat.models(other) == []
+    assert chat.call("/api/chat/completions", {"model": "tiny:latest", "messages": []}, other)[0] >= 400
     environ = chat.host.check("docker exec open-webui sh -c 'cat /proc/1/environ' | tr '\\0' '\\n'")
     assert "CORS_ALLOW_ORIGIN=http://chat.office.lan" in environ.splitlines()
     assert chat.changes() == []

@@ -15,7 +15,8 @@ from provision.models.modelfile import Modelfile, parse
 from provision.resources.derived_model import DerivedModel
 from provision.resources.model_prune import ModelPrune
 from provision.resources.ollama_model import OllamaModel
-from tests.lab import gguf, ollama
+from provision.values import sha256
+from tests.lab import gguf, lora, ollama
 from tests.lab.applying import Applier, actions
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
@@ -47,6 +48,12 @@ class Server:
 
     def generate(self, model: str) -> Any:
         return self.post("generate", model=model, prompt="a", stream=False, options={"num_predict": 3})
+
+    def greedy(self, model: str) -> str:
+        """What it says when it has no choice."""
+        options = {"num_predict": 20, "temperature": 0, "seed": 1}
+        answer = self.post("generate", model=model, prompt="the first day", stream=False, options=options)
+        return str(answer["response"])
 
     def empty(self) -> None:
         """No model, no blob."""
@@ -119,14 +126,34 @@ def test_a_pinned_model_is_the_pinned_one_or_is_not_pulled(
 def test_a_fault_that_passes_does_not_need_a_second_run(
     applier: Applier, server: Server, registry: Registry, fault: Fault, times: int
 ) -> None:
+    before = len(registry.served)
     with registry.misbehaving(fault, times):
         applier.apply(pulled(registry))
+    if fault is Fault.CUT:
+        resumed(registry, before)
     assert server.generate("tiny")["done"]
 
 
+def resumed(registry: Registry, before: int) -> None:
+    """Each request for weights began where the one before had broken off: nothing was fetched twice.
+
+    Requests from the first byte break off half-way, or look for a redirect only (ollama: server/download.go).
+    """
+    weights = next(digest for digest, data in registry.blobs.items() if data.startswith(b"GGUF"))
+    size = len(registry.blobs[weights])
+    later = [(first, count) for digest, first, count in registry.served[before:] if digest == weights and first]
+    begins = [size // 2]
+    for _, count in later:
+        begins.append(begins[-1] + count)
+    assert [first for first, _ in later] == begins[:-1]
+    assert begins[-1] == size
+
+
 def test_a_stalled_pull_is_ended_and_made_again(applier: Applier, server: Server, registry: Registry) -> None:
+    before = len(registry.served)
     with registry.misbehaving(Fault.STALL, 2):
         applier.apply(pulled(registry, stall=5))
+    resumed(registry, before)
     texts = [event.text for event in applier.events if hasattr(event, "text")]
     assert any("no progress for 5 s" in text for text in texts)
     assert server.generate("tiny")["done"]
@@ -314,6 +341,30 @@ def test_a_model_from_a_file_beside_its_modelfile(applier: Applier, server: Serv
     applier.apply(wanted)
     assert server.post("show", model="filed")["system"] == "x"
     assert applier.plan(wanted).changes == ()
+
+
+def test_an_adapter_is_uploaded_and_counts(applier: Applier, server: Server, tmp_path: Path) -> None:
+    base = OllamaModel("tiny", gguf=gguf.tiny())
+
+    def adapted(file: Path) -> DerivedModel:
+        return DerivedModel("adapted", parse(f"FROM tiny\nADAPTER ./{file.name}\n"), adapter=file, base=base)
+
+    assert actions(applier.apply(base, adapted(lora.adapter())))[-1] == "create model:adapted:latest"
+    digest = sha256(lora.adapter().read_bytes())
+    layers = json.loads(server.host.check(f"cat {STORE}/manifests/registry.ollama.ai/library/adapted/latest"))["layers"]
+    kinds = {layer["mediaType"].rpartition(".")[2]: layer["digest"] for layer in layers}
+    assert kinds["adapter"] == f"sha256:{digest}"
+    # The server loads it into its model and generates other words.
+    words = [server.greedy(model) for model in ("tiny", "adapted")]
+    assert words[0] != words[1]
+    assert applier.plan(base, adapted(lora.adapter())).changes == ()
+    other = Path(shutil.copy(lora.adapter(), tmp_path / "other.gguf"))
+    with other.open("ab") as end:
+        end.write(b"\0" * 32)
+    (change,) = applier.plan(base, adapted(other)).changes
+    assert change.why == "adapter changed"
+    applier.apply(base, adapted(other))
+    assert applier.plan(base, adapted(other)).changes == ()
 
 
 def test_what_is_not_declared_goes_by_its_exact_name(applier: Applier, server: Server) -> None:

@@ -1,65 +1,18 @@
 """Twins on this machine's engine: made whole, repaired, removed; and the office's inventory tested with them."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.lab.cli import ROOT
-from tests.lab.hosts import Result
 from tests.lab.machine import client
 from tests.lab.prepare import Lab
+from tests.lab.twins import THREE, Fleet
 from tests.lab.wait import until
-
-THREE = {"all": {"vars": {"provision_roles": []}, "hosts": {"a.office.lan": {}, "b": {}, "c": {}}}}
-
-
-@dataclass
-class Fleet:
-    """An inventory in a folder of its own, and `provision` run there."""
-
-    folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "inventory" / "office.yml"
-
-    def write(self, data: object) -> None:
-        self.path.parent.mkdir(exist_ok=True)
-        self.path.write_text(yaml.safe_dump(data))
-
-    def run(self, *words: str, **environ: str) -> Result:
-        """Run `provision WORDS...`."""
-        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
-        ended = subprocess.run(
-            [sys.executable, "-m", "provision", *words[:2], "-i", str(self.path), *words[2:]],
-            cwd=self.folder,
-            env=os.environ | own | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        return Result(ended.returncode, ended.stdout, ended.stderr)
-
-    def check(self, *words: str, **environ: str) -> str:
-        result = self.run(*words, **environ)
-        assert result.rc == 0, f"{words}: {result.rc}\n{result.out}{result.err}"
-        return result.out
-
-    def containers(self) -> dict[str, str]:
-        """Host -> id of its container."""
-        label = f"provision.twin.inventory={self.path.resolve()}"
-        found = client().containers.list(all=True, filters={"label": label})
-        return {one.labels["provision.twin.host"]: str(one.id) for one in found}
 
 
 @pytest.fixture
@@ -181,6 +134,11 @@ def test_the_offices_inventory_with_the_labs_artefacts(fleet: Fleet, lab: Lab) -
     assert not any(proof["left_after_first_run"].values())
     assert not any(proof["second_run"].values())
     assert proof["replaced"]["gpu01.office.lan"]["settings"]["models"]["gpt-oss:20b"]["gguf"] == tiny["gguf"]
+    assert all(len(digest) == 64 for host in proof["digests"].values() for digest in host.values())
+    assert {"release:ollama", "model:gpt-oss:20b", "model:office-assistant:latest"} <= set(
+        proof["digests"]["gpu01.office.lan"]
+    )
+    assert any(name.startswith("image:") for name in proof["digests"]["chat.office.lan"])
     checks = {(one["host"], one["check"]): one["status"] for one in proof["checks"]}
     assert set(checks.values()) == {"passed"}
     assert ("gpu04.office.lan", "generation office-assistant") in checks

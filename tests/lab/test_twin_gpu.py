@@ -10,8 +10,8 @@ from provision.facts import Facts, parse, script
 from tests.lab.machine import client
 from tests.lab.mirror import mirror
 from tests.lab.prepare import Lab
-from tests.lab.test_twin import Fleet
 from tests.lab.toolkit import toolkit
+from tests.lab.twins import Fleet
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ _TOLD = {
     "labels": ("Labels",),
 }
 """Keys of daemon.json, and where `docker info` tells what the engine runs with."""
+_OLDER = "it is older than that setting; remove the container (its volumes stay) and apply"
+"""Docker gives its logging options to a container once, when it is made."""
 _SLACK = 2
 """Seconds: a file's time has no fractions."""
 
@@ -278,9 +280,9 @@ def _logs(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     driver, options = wanted.get("log-driver"), wanted.get("log-opts") or {}
     found = there.get("Config") or {}
     if driver and there.get("Type") != driver:
-        yield f"logs by {there.get('Type')}, not {driver}"
+        yield f"logs by {there.get('Type')}, not {driver}: {_OLDER}"
     elif wrong := [f"{key}={value}" for key, value in sorted(options.items()) if found.get(key) != str(value)]:
-        yield f"logs without {', '.join(wrong)}: it is older than that setting; remove it and apply"
+        yield f"logs without {', '.join(wrong)}: {_OLDER}"
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,25 @@ class Generation(Check):
         for stream in (False, True):
             body = {"model": self.model, "prompt": PROMPT, "stream": stream, "options": {"num_predict": 8}}
             lines += [f"{CURL} 600 {self._url('generate')} -d {quote(json.dumps(body))} || exit 1", "mark"]
-        lines.append(f"{CURL} 20 {self._url('ps')}")
+        lines.append(self._in_memory())
         if self.gpu:
             lines += ["mark", f"{CURL} 20 {self._url('show')} -d {quote(json.dumps({'model': self.model}))}", "mark"]
             lines.append(placement.QUESTION)
         return "\n".join(lines)
+
+    def _in_memory(self) -> str:
+        """Prints `/api/ps`, once more after a token while the model is not in it.
+
+        Models of the same weights have one place in memory (ollama: server/sched.go), so that somebody else's request
+        to a base puts out what is derived from it; with OLLAMA_KEEP_ALIVE=0 nothing stays at all.
+        """
+        body = {"model": self.model, "prompt": "Hi", "stream": False, "options": {"num_predict": 1}, "keep_alive": "1m"}
+        listed = json.dumps({"name": str(ModelName.parse(self.model))}, separators=(",", ":"))[1:-1]
+        return _IN_MEMORY.format(
+            ps=f"{CURL} 20 {self._url('ps')}",
+            again=f"{CURL} 600 {self._url('generate')} -d {quote(json.dumps(body))}",
+            listed=quote(listed),
+        )
 
     def _url(self, call: str) -> str:
         return quote(self.server.url(call))
@@ -91,6 +105,14 @@ class Generation(Check):
 
 
 _MARK = "--provision-next--"
+_IN_MEMORY = """\
+for attempt in 1 2 3; do
+    loaded=$({ps})
+    case $loaded in *{listed}*) break ;; esac
+    [ $attempt = 3 ] || {again} >/dev/null
+done
+printf '%s\\n' "$loaded"
+"""
 
 
 def lines_of(text: str) -> Iterator[dict[str, Any]]:

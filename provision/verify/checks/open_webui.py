@@ -206,15 +206,19 @@ class Settings(_AsAdmin):
 
 @dataclass(frozen=True)
 class Chat(_AsAdmin):
-    """A normal user, made for this and removed after, sees the declared models and gets an answer, streamed and not.
+    """A normal user, made for this and removed after, sees all declared models and gets answers.
+
+    From the first model, streamed and not; and from every backend, by a model that is declared there.
 
     Args:
         container: whose container.
-        models: names as Open WebUI lists them; the first one that is seen chats.
+        models: names as Open WebUI lists them.
+        backends: URL and models of each, in the order in which they are stored.
     """
 
     container: Instance
     models: tuple[str, ...] = ()
+    backends: tuple[tuple[str, tuple[str, ...]], ...] = ()
     name = "webui chat"
     needs = (READY, BACKENDS)
     timeout = 1600.0
@@ -226,17 +230,18 @@ class Chat(_AsAdmin):
 
     def question(self) -> str:
         """The user's visit."""
-        asked = {"models": self.models, "group": self.instance.group}
+        backends = [{"url": url, "models": models} for url, models in self.backends]
+        asked = {"models": self.models, "group": self.instance.group, "backends": backends}
         return _with_token(self.instance, visit(self.instance, "chat", asked, 1300, stdin=True))
 
     def judge_told(self, answer: Any) -> Verdict:
-        """Models and both answers."""
+        """Models, both answers, and those of the backends."""
         seen = {key(name) for name in answer["seen"]}
         missing = [name for name in self.models if key(name) not in seen]
         complaints = [f"a normal user does not see {', '.join(missing)}"] if missing else []
         if self.models and "model" in answer:
             complaints += list(_answers(answer))
-        return Verdict.of(complaints, f"{len(self.models)} models seen")
+        return Verdict.of(complaints, f"{len(self.models)} models seen, {len(answer['backends'])} backends answer")
 
 
 def _answers(answer: Mapping[str, Any]) -> Iterator[str]:
@@ -244,6 +249,9 @@ def _answers(answer: Mapping[str, Any]) -> Iterator[str]:
         text, complaint = answer[kind]
         if complaint or not text.strip():
             yield f"{answer['model']}, {words}: {printable(complaint, 300) or 'the answer is empty'}"
+    for url, (model, text, complaint) in answer["backends"].items():
+        if complaint or not text.strip():
+            yield f"{model} through {printable(url, 200)}: {printable(complaint, 300) or 'the answer is empty'}"
 
 
 def visit(instance: Instance, action: str, question: Mapping[str, Any], timeout: int, stdin: bool = False) -> str:

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.lab.blocking import BLOCKED, blocked
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.wait import until
@@ -43,6 +44,39 @@ def test_killed_in_a_job_the_job_goes_on_and_the_next_run_rejoins_it(
     assert again.returncode == 0
     assert "0 changed  2 unchanged" in out
     assert host.check("ls /srv/files").split() == ["a", "made"]
+
+
+def test_killed_before_a_job_the_next_run_starts_it(office: Office, host: LabHost) -> None:
+    office.variables["files"] = {"jobs": {"/srv/files/made": "mkdir -p /srv/files; touch /srv/files/made"}}
+    with blocked(host, "systemd-run", when="provision-made") as let_go:
+        process = office.start("apply")
+        until(lambda: host.exec(f"ls {BLOCKED}").rc == 0, "the start of the job")
+        process.kill()
+        process.communicate(timeout=60)
+        let_go()
+    assert host.exec("ls /srv/files/made").rc
+    assert "1 changed" in office.check("apply")
+    assert "0 changed" in office.check("apply")
+
+
+@pytest.mark.parametrize("ends", ["touch /srv/files/made", "exit 1"])
+def test_killed_after_a_job_ended_and_before_that_was_read(office: Office, host: LabHost, ends: str) -> None:
+    host.check("rm -f /srv/begun /srv/go; mkdir -p /srv/files")
+    wait = "touch /srv/begun; while [ ! -e /srv/go ]; do sleep 0.1; done"
+    office.variables["files"] = {"jobs": {"/srv/files/made": f"{wait}; {ends}"}}
+    process = office.start("apply")
+    until(lambda: host.exec("ls /srv/begun").rc == 0, "the job")
+    process.send_signal(signal.SIGSTOP)
+    host.check("touch /srv/go")
+    until(lambda: host.exec("ls /run/provision/jobs/made*/rc").rc == 0, "the end of the job")
+    process.kill()
+    process.communicate(timeout=60)
+    until(lambda: host.exec("flock -n /run/provision/lock true").rc == 0, "the end of the killed run's session")
+    # What it did counts; what it did not do is done again, not believed.
+    office.variables["files"] = {"jobs": {"/srv/files/made": "touch /srv/files/made"}}
+    assert ("0 changed" if "touch" in ends else "1 changed") in office.check("apply")
+    assert "0 changed" in office.check("apply")
+    assert host.check("ls -A /srv/files").split() == ["made"]
 
 
 def test_ctrl_c_once_leaves_the_job_and_says_how_to_go_on(

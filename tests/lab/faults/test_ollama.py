@@ -1,13 +1,12 @@
 """What can go wrong with a release and its service: the old version keeps running, then a second run converges."""
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lab.blocking import BLOCKED, blocked
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.mirror import Mirror, expired_certificate, mirror
@@ -142,18 +141,22 @@ def test_a_port_that_is_taken(office: Office, host: LabHost) -> None:
     office.check("apply")
 
 
+ENVIRON = "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value ollama)/environ"
+
+
 def test_killed_between_the_drop_in_and_the_restart_the_next_run_restarts(office: Office, host: LabHost) -> None:
     use(office, "0.9.3", environment={"OLLAMA_KEEP_ALIVE": "31m"})
-    process = office.start("apply", "--json")
-    assert process.stdout
-    for line in process.stdout:
-        if '"change-finished"' in line and "zz-provision.conf" in line:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate(timeout=60)
+    with blocked(host, "systemctl", when="restart ollama.service") as let_go:
+        process = office.start("apply")
+        until(lambda: host.exec(f"ls {BLOCKED}").rc == 0, "the restart")
+        process.kill()
+        process.communicate(timeout=60)
+        let_go()
+    assert "OLLAMA_KEEP_ALIVE=31m" in host.check("cat /etc/systemd/system/ollama.service.d/zz-provision.conf")
+    assert "OLLAMA_KEEP_ALIVE=31m" not in host.check(ENVIRON)
+    assert re.search(r"restart +service:ollama +it runs with older settings", office.check("plan"))
     office.check("apply")
-    environ = "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value ollama)/environ"
-    assert "OLLAMA_KEEP_ALIVE=31m" in host.check(environ)
+    assert "OLLAMA_KEEP_ALIVE=31m" in host.check(ENVIRON)
     assert "0 changed" in office.check("apply")
 
 
@@ -172,8 +175,7 @@ def test_after_one_variable_changed_the_plan_is_one_diff_and_one_restart(office:
         '      +Environment="OLLAMA_KEEP_ALIVE=11m"',
     ]
     office.check("apply")
-    environ = "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value ollama)/environ"
-    assert "OLLAMA_KEEP_ALIVE=11m" in host.check(environ)
+    assert "OLLAMA_KEEP_ALIVE=11m" in host.check(ENVIRON)
 
 
 def test_an_old_server_is_refused_without_saying_so(office: Office, host: LabHost) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from provision.engine.apply import Applied, HostApply
 from provision.engine.events import ChangeFinished, ChangeProgress, Event, HostPlanned, Note
-from provision.engine.plan import Declared, make_plan
+from provision.engine.plan import Declared, Plan, make_plan
 from provision.errors import HostError, HostRefused, InputError, Interrupted, ResourceFailed, SessionLost
 from provision.host.session import Answer
 from provision.resources.base import Docker, Reboot, Resource, Run, Step
@@ -364,7 +364,9 @@ def test_a_host_that_became_another_is_declared_anew_before_the_rest_is_done(wor
         asked.extend(sorted(path.name for path in world.root.iterdir() if path.is_file()))
         return anew
 
-    job = HostApply(world.session, declared(first, middle, last), world.events.append, world.stop, "me", None, declare)
+    job = HostApply(
+        world.session, declared(first, middle, last), world.events.append, world.stop, "me", declare=declare
+    )
     applied = job.run()
     assert asked == ["driver", "package"]
     assert [change.resource for change in applied.changed] == [
@@ -392,7 +394,7 @@ def test_one_that_turns_out_to_be_there_redefines_all_the_same(world: World) -> 
     )
     middle = driver(world, after=(first,))
     declare = partial(declared, first, middle, world.letter("toolkit"))
-    job = HostApply(world.session, declared(first, middle), world.events.append, world.stop, "me", None, declare)
+    job = HostApply(world.session, declared(first, middle), world.events.append, world.stop, "me", declare=declare)
     job.run()
     assert world.text("toolkit") == "text"
 
@@ -410,7 +412,26 @@ def test_a_second_reboot_for_the_same_reason_is_a_failure(world: World) -> None:
         yield Reboot("nouveau is bound")
 
     what = declared(driver(world, work=in_vain))
-    job = HostApply(world.session, what, world.events.append, world.stop, "me", None, lambda: what)
+    job = HostApply(world.session, what, world.events.append, world.stop, "me", declare=lambda: what)
     with pytest.raises(ResourceFailed, match="letter:driver: did not converge"):
         job.run()
     assert world.session.reboots == 1
+
+
+def test_models_are_judged_anew_by_the_gpu_that_works_now(world: World) -> None:
+    first, last = driver(world), world.letter("model")
+    seen: list[list[str]] = []
+
+    def preflight(plan: Plan) -> None:
+        seen.append([change.resource for change in plan.changes])
+        if len(seen) == 2:
+            raise HostRefused("here", "letter:model: does not fit", "nothing was touched")
+
+    what = declared(first, last)
+    job = HostApply(
+        world.session, what, world.events.append, world.stop, "me", preflight=preflight, declare=lambda: what
+    )
+    with pytest.raises(HostRefused, match="letter:model: does not fit; what stood before it was done"):
+        job.run()
+    assert seen == [["letter:driver", "letter:model"], ["letter:model"]]
+    assert (world.text("driver"), (world.root / "model").exists()) == ("text", False)

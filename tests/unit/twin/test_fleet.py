@@ -2,18 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from provision.engine.plan import Declared, Observation, Plan
 from provision.engine.reach import target_of
+from provision.engine.state import State
 from provision.errors import InputError
 from provision.inventory import Fleet, load
 from provision.resources.base import Change
+from provision.resources.docker_cli import Found
+from provision.resources.file import File
+from provision.resources.image import Image
+from provision.resources.model_store import Store, Tag
+from provision.resources.ollama_model import OllamaModel
+from provision.resources.release import Installed, Release
 from provision.roles import RoleSchemas
 from provision.twin.fleet import replaced, settings_of, twinned
 from provision.twin.folder import Folder
 from provision.twin.hosts import TwinHost
-from provision.twin.proof import Proof
+from provision.twin.proof import Proof, digests
 from provision.twin.settings import OVERLAY
 from provision.verify.check import Result, Verdict
 
@@ -133,6 +142,25 @@ def test_a_proof_names_changes() -> None:
     text = json.loads(Proof("i", first={"a": [CHANGE]}).text())
     assert text["first_run"] == {"a": ["create file:/etc/x"]}
     assert text["second_run"] is None
+
+
+def test_a_proof_has_the_digests_of_what_is_there() -> None:
+    release = Release("ollama", "0.9.3", ("https://releases/ollama.tgz",))
+    tiny, gone, image, file = OllamaModel("tiny"), OllamaModel("gone"), Image("web:1"), File("/etc/x", "x")
+    store = Store(tags={tiny.local.key: Tag("tiny:latest", "cc", 1)})
+    observed: dict[str, Any] = {
+        release.id: Installed("/opt/ollama/0.9.3/bin/ollama", "aa"),
+        image.id: Found((("image", {"Id": "sha256:bb", "RepoTags": ["web:1"]}),)),
+        tiny.id: store,
+        gone.id: store,
+        file.id: None,
+    }
+    declared = Declared.of("a", [("x", one) for one in (release, image, tiny, gone, file)])
+    assert digests(Plan(declared, (), Observation(observed, State()))) == {
+        "release:ollama": "aa",
+        "image:web:1": "bb",
+        tiny.id: "cc",
+    }
 
 
 def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

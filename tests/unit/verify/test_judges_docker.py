@@ -138,8 +138,12 @@ FAILS = [
         container(HostConfig__PortBindings={"1/tcp": [{"HostIp": "", "HostPort": "1"}]}),
         "publishes 1/tcp at 0.0.0.0:1, which is not declared",
     ),
-    (CONTAINERS, container(HostConfig__LogConfig={"Type": "none"}), "logs by none, not json-file"),
-    (CONTAINERS, container(HostConfig__LogConfig={"Type": "json-file"}), "logs without max-file=3, max-size=10m"),
+    (CONTAINERS, container(HostConfig__LogConfig={"Type": "none"}), "logs by none, not json-file: it is older"),
+    (
+        CONTAINERS,
+        container(HostConfig__LogConfig={"Type": "json-file"}),
+        "chat logs without max-file=3, max-size=10m: it is older than that setting; remove the container",
+    ),
     (CONTAINERS, container(Mounts=MOUNTS[1:]), "has nothing mounted at /data"),
     (
         CONTAINERS,

@@ -18,7 +18,7 @@ INSTANCE = Instance("open-webui", "http://127.0.0.1:8080", "/etc/provision/open-
 GPU = "http://gpu01:11434"
 SETTINGS = Settings(StoredSettings(INSTANCE, {"ui.enable_signup": False, "openai.api_keys": [Secret.of("sk-secret")]}))
 HASH = sha256(canonical(["sk-secret"]))
-CHAT = Chat(INSTANCE, ("tiny:latest",))
+CHAT = Chat(INSTANCE, ("tiny:latest",), ((GPU, ("tiny:latest",)),))
 NONE = Chat(INSTANCE)
 BACKENDS = Backends(INSTANCE, (GPU,))
 SIGN_IN = SignIn(INSTANCE)
@@ -32,7 +32,8 @@ def stored(signup: Any = False, digest: str = HASH) -> str:
 def visited(seen: tuple[str, ...] = ("tiny:latest",), **more: Any) -> str:
     """What a user's visit prints."""
     chat = {"model": "tiny:latest", "whole": ["now find", ""], "stream": ["now", ""]} if seen else {}
-    return json.dumps({"seen": seen, **chat, **more})
+    backends = {GPU: ["tiny:latest", "now", ""]} if seen else {}
+    return json.dumps({"seen": seen, **chat, "backends": backends, **more})
 
 
 PASSES = [
@@ -71,6 +72,8 @@ FAILS = [
     (CHAT, visited(whole=["", "HTTP 500"]), "tiny:latest, not streamed: HTTP 500"),
     (CHAT, visited(stream=[" ", ""]), "tiny:latest, streamed: the answer is empty"),
     (CHAT, visited(stream=["now", "it ended without [DONE]"]), "tiny:latest, streamed: it ended without [DONE]"),
+    (CHAT, visited(backends={GPU: ["tiny:latest", "", "HTTP 500"]}), f"tiny:latest through {GPU}: HTTP 500"),
+    (CHAT, visited(backends={GPU: ["tiny:latest", " ", ""]}), f"tiny:latest through {GPU}: the answer is empty"),
     (CHAT, "", "cannot be asked"),
     (NONE, "", "cannot be asked"),
 ]

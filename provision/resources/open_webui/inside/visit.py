@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from provision.resources.open_webui.inside.actions import (
@@ -51,7 +52,10 @@ def settings(question: Question, token: str) -> dict[str, Any]:
 
 
 def chat(question: Question, token: str) -> dict[str, Any]:
-    """As a normal user, who exists for this alone: the models seen, an answer of the first one, whole and streamed."""
+    """As a normal user, who exists for this alone: the models seen, an answer of the first one, whole and streamed.
+
+    And an answer from each backend that has one of them: url -> [model, text, complaint].
+    """
     for old in leftovers(question, token):
         call_delete(question, f"/api/v1/users/{old}", token)
     email = f"{int(time.time())}-{secrets.token_hex(4)}@{DOMAIN}"
@@ -68,7 +72,7 @@ def chat(question: Question, token: str) -> dict[str, Any]:
         model = next((name for name in question["models"] if name in seen), "")
         if model:
             answer |= {"model": model, "whole": whole(question, model, mine), "stream": stream(question, model, mine)}
-        return answer
+        return answer | {"backends": through_each(question, seen, mine)}
     finally:
         call_delete(question, f"/api/v1/users/{user}", token)
 
@@ -112,6 +116,34 @@ def whole(question: Question, model: str, token: str) -> list[str]:
         return ["", f"no completion: {json.dumps(answer)[:200]}"]
 
 
+def through_each(question: Question, seen: list[str], token: str) -> dict[str, list[str]]:
+    """An answer from every backend, by the first of its models that the user sees: url -> [model, text, complaint].
+
+    All at once: they are servers of their own, and each may have to load its model.
+    """
+    # By its place among the stored URLs: a model that several backends have is answered by any of them otherwise.
+    asked = [
+        (index, backend["url"], model)
+        for index, backend in enumerate(question["backends"])
+        if (model := next((name for name in backend["models"] if name in seen), ""))
+    ]
+    with ThreadPoolExecutor(len(asked) or 1) as pool:
+        answers = pool.map(lambda one: [one[2], *through(question, one[0], one[2], token)], asked)
+        return {url: answer for (_, url, _), answer in zip(asked, answers, strict=True)}
+
+
+def through(question: Question, index: int, model: str, token: str) -> list[str]:
+    """The text of a backend's answer, and what is wrong: [text, complaint]."""
+    asked = {name: body(model, False)[name] for name in ("model", "messages", "stream")}
+    asked["options"] = {"num_predict": TOKENS}
+    try:
+        return [said(call(question, f"/ollama/api/chat/{index}", asked, token, timeout=600)["message"]), ""]
+    except Refused as error:
+        return ["", str(error)]
+    except (KeyError, TypeError):
+        return ["", "no completion"]
+
+
 def stream(question: Question, model: str, token: str) -> list[str]:
     """The text of a streamed answer, and what is wrong: [text, complaint]."""
     request = urllib.request.Request(question["url"] + "/api/chat/completions", json.dumps(body(model, True)).encode())
@@ -151,7 +183,7 @@ def events(lines: Iterator[str]) -> list[str]:
 
 def said(message: dict[str, Any]) -> str:
     """The text of a message or of a piece of one; a model that thinks first may not get further in a few tokens."""
-    return "".join(str(message.get(name) or "") for name in ("reasoning_content", "reasoning", "content"))
+    return "".join(str(message.get(name) or "") for name in ("reasoning_content", "reasoning", "thinking", "content"))
 
 
 def call_delete(question: Question, path: str, token: str) -> None:
