@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Job,
         Pending,
         Progress,
+        Reboot,
         Resource,
         Run,
         Section,
@@ -65,6 +66,7 @@ __all__ = [
     "Pending",
     "Port",
     "Progress",
+    "Reboot",
     "Release",
     "Repository",
     "Resource",
@@ -81,7 +83,7 @@ __all__ = [
 
 _MODULES = {
     "facts.model": "GPU OS Identity",
-    "resources.base": "Change Diff Docker Job Pending Progress Resource Run Section Step Upload",
+    "resources.base": "Change Diff Docker Job Pending Progress Reboot Resource Run Section Step Upload",
     "resources.container": "Container Health Mount Port",
     "resources.docker_config": "DockerConfig",
     "resources.endpoint": "Endpoint",

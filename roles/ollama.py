@@ -1,7 +1,9 @@
 """The Ollama server: a pinned release with its digest checked, a hardened unit that keeps the GPUs, who may reach it.
 
-`install.sh` is never run. A host on which it was run is adopted: its models stay, its unit is replaced, its second
-binary is removed. The server that runs must be the pinned one, so the role ends by asking it.
+Beside the base archive come the libraries of an AMD GPU (ROCm) or of a Jetson, and Vulkan's drivers for an Intel GPU or
+an AMD one that ROCm has no code for. `install.sh` is never run. A host on which it was run is adopted: its models stay,
+its unit is replaced, its second binary is removed. The server that runs must be the pinned one, so the role ends by
+asking it.
 """
 
 import re
@@ -11,14 +13,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from provision import accelerators
 from provision.inventory.names import did_you_mean
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.firewall import Firewall, Guarded
 from provision.resources.models_directory import ModelsDirectory
+from provision.resources.nvidia_driver import LOADED
 from provision.resources.package import Package
-from provision.resources.release import Release
+from provision.resources.release import Further, Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import User
 from provision.values import Visitor, canonical, sha256
@@ -118,6 +122,11 @@ class Settings(BaseModel):
     environment: dict[str, str] = Field(
         default={}, description="Variables of the server.", examples=["{OLLAMA_KEEP_ALIVE: 30m}"]
     )
+    rocm: bool | None = Field(
+        None,
+        description="AMD's libraries (1 GB): by default on hosts with a GPU that they have code for, or with"
+        " `HSA_OVERRIDE_GFX_VERSION` among the variables.",
+    )
     min_tokens_per_second: float | None = Field(None, gt=0, description="`verify` fails below this speed.")
 
     @field_validator("environment")
@@ -146,6 +155,9 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     refuse_vulnerable(want)
     groups = tuple(name for name in ("render", "video") if name in host.identity.groups)
     user = User("ollama", home=HOME, groups=groups)
+    environment = variables(want)
+    kinds = accelerators.archives(host.identity, environment, want.rocm)
+    vulkan = accelerators.vulkan(host.identity, environment)
     archive = source(host, want)
     release = Release(
         "ollama",
@@ -154,11 +166,14 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         sha256=declared_digest(archive, want),
         proxy_file=PROXY_FILE,
         not_in=host.artifacts if isinstance(archive, tuple) else None,
+        further=tuple(further(host, want, kind) for kind in kinds),
     )
-    unit = File(UNIT, host.render("ollama/ollama.service.j2", models_dir=want.models_dir, home=HOME, groups=groups))
+    unit_text = host.render(
+        "ollama/ollama.service.j2", models_dir=want.models_dir, home=HOME, groups=groups, vulkan=bool(vulkan)
+    )
+    unit = File(UNIT, unit_text)
     proxy = proxy_mark(host)
-    environment = variables(want)
-    spec = sha256(canonical([unit.content, environment, want.version, release.digest, proxy]))[:16]
+    spec = sha256(canonical([unit.content, environment, want.version, release.digest, proxy, *kinds]))[:16]
     text = host.render(
         "ollama/drop-in.conf.j2", environment={**environment, SPEC: spec}, proxy=PROXY_FILE if proxy else ""
     )
@@ -169,6 +184,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     # The server keeps its key there.
     yield Directory(f"{HOME}/.ollama", mode="0755", owner="ollama", group="ollama")
     yield models
+    drivers: tuple[Resource, ...] = (Package(vulkan, host.identity.package_manager),) if vulkan else ()
+    yield from drivers
     yield release
     for path in ("/usr/bin/ollama", "/usr/local/lib/ollama", "/usr/lib/ollama"):
         yield Absent(path, "left by install.sh; a second Ollama would answer instead", recursive=True)
@@ -181,9 +198,10 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         "ollama",
         enabled=True,
         running=True,
-        restart_on=(release, unit, drop_in, models),
+        restart_on=(release, unit, drop_in, models, *drivers),
         spec=spec,
-        files=(PROXY_FILE,) if proxy else (),
+        # The server looks for GPUs when it starts: one that is older than a driver does not know it.
+        files=(*([PROXY_FILE] if proxy else []), LOADED, *([accelerators.VULKAN_DRIVERS] if vulkan else [])),
     )
     yield service
     # The first answer may take 30 s: the server looks for GPUs.
@@ -224,16 +242,25 @@ def variables(want: Settings) -> dict[str, str]:
     }
 
 
-def archives(arch: str, version: str) -> tuple[str, ...]:
-    """Names of the release's archive, the likelier first: `.tar.zst` from 0.14.0 on, `.tgz` before."""
+def archives(arch: str, version: str, kind: str = "") -> tuple[str, ...]:
+    """Names of an archive of the release, the likelier first: `.tar.zst` from 0.14.0 on, `.tgz` before.
+
+    `kind` is "" for the base, or `rocm`, `jetpack6`.
+    """
     number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     suffixes = (".tar.zst", ".tgz") if number >= (0, 14, 0) else (".tgz", ".tar.zst")
-    return tuple(f"ollama-linux-{arch}{suffix}" for suffix in suffixes)
+    return tuple(f"ollama-linux-{arch}{kind and f'-{kind}'}{suffix}" for suffix in suffixes)
 
 
-def source(host: HostView, want: Settings) -> Path | tuple[str, ...]:
-    """The archive: in the artefacts' directory, else at the mirror's address, else at the official one."""
-    names = archives(host.identity.arch, want.version)
+def further(host: HostView, want: Settings, kind: str) -> Further:
+    """The archive of one kind of GPU."""
+    archive = source(host, want, kind)
+    return Further(archive, declared_digest(archive, want))
+
+
+def source(host: HostView, want: Settings, kind: str = "") -> Path | tuple[str, ...]:
+    """An archive: in the artefacts' directory, else at the mirror's address, else at the official one."""
+    names = archives(host.identity.arch, want.version, kind)
     if host.artifacts is not None and (found := local_archive(host.artifacts, names, want.version)):
         return found
     base = (want.mirror or "https://github.com/ollama/ollama/releases/download").rstrip("/")

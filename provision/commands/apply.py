@@ -78,8 +78,6 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
     Returns:
         What was done, also on hosts that ended with an error.
     """
-    from functools import partial
-
     from provision.commands.running import owner
     from provision.engine.apply import Applied, HostApply
     from provision.engine.fleet import Outcome
@@ -98,7 +96,9 @@ def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Ap
             run.interrupt.stop,
             owner(),
             check,
-            partial(run.preflight, host, reached),
+            lambda plan: run.preflight(host, run.reach.host(host.name), plan),
+            # An agreed plan is all that is done: what a working driver brings along comes with the next one.
+            None if agreed else lambda: run.declarer.declare(host, run.reach.anew(host.name).identity),
         )
         applied[host.name] = job.applied
         return job.run()

@@ -85,7 +85,7 @@ def plan_all(run: "Running", *, only_preflight: bool = False) -> "list[Plan]":
                     changes=made.changes,
                     unchanged=made.unchanged,
                     no_longer_declared=made.gone,
-                    notes=host.warnings,
+                    notes=(*host.warnings, *made.remarks),
                 )
             )
         run.preflight(host, reached, made, everything=only_preflight)

@@ -11,7 +11,7 @@ from provision.engine.events import ChangeProgress, Emit, HostPlanned, Note
 from provision.engine.execute import Executor
 from provision.engine.plan import Declared, Plan, make_plan, observe, planned
 from provision.engine.state import State
-from provision.errors import HostError, Interrupted, ProvisionError, ResourceFailed
+from provision.errors import HostError, HostRefused, Interrupted, ProvisionError, ResourceFailed
 from provision.host.session import Session
 from provision.resources.base import Change, Job, Pending, Progress
 from provision.values import printable
@@ -41,7 +41,10 @@ class HostApply:
         stop: set when nothing new may start.
         owner: who this is, for others that find the lock taken.
         must_be: called with the plan that was made under the lock; raises when it is not the one that was agreed to.
-        preflight: called with the first plan when it has changes; raises when they cannot work there.
+        preflight: called with the first plan when it has changes, and with the one after `declare`; raises when they
+            cannot work there.
+        declare: asks anew what the host is and what its roles declare: called when a change made another host of it,
+            such as one whose GPU now works. None: what was declared at first is all that is done.
     """
 
     def __init__(
@@ -53,9 +56,10 @@ class HostApply:
         owner: str,
         must_be: Callable[[Plan], None] | None = None,
         preflight: Callable[[Plan], None] | None = None,
+        declare: Callable[[], Declared] | None = None,
     ) -> None:
         self.session, self.declared, self.emit, self.stop, self.owner = session, declared, emit, stop, owner
-        self.must_be, self.preflight = must_be, preflight
+        self.must_be, self.preflight, self.declare = must_be, preflight, declare
         self.applied = Applied()
 
     def run(self) -> Applied:
@@ -72,6 +76,7 @@ class HostApply:
         if not plan.changes and self._state_after(before, set()).owned == before.owned:
             if self.must_be:
                 self.must_be(plan)
+            self._remark(plan)
             return self.applied
         if self.preflight and plan.changes:
             self.preflight(plan)
@@ -117,8 +122,13 @@ class HostApply:
                 round_began = len(executor.done)
                 if stubborn := next((change for change in plan.changes if change.resource in changed), None):
                     raise ResourceFailed(self.declared.host, stubborn.resource, f"did not converge: {stubborn.why}")
-                self._execute(executor, plan, changed)
+                another = self._execute(executor, plan, changed)
+                if another and self.declare:
+                    self.declared = self.declare()
                 plan = make_plan(self.session, self.declared)
+                if another:
+                    self._announce(plan)
+                    self._examine_again(plan)
         except ProvisionError as error:
             settled = {change.resource for change in executor.done[round_began:]}
             left = {change.resource for change in plan.changes} - settled
@@ -131,21 +141,48 @@ class HostApply:
             raise
         self._count(executor, set())
         self._save(plan.observation.state, set())
+        self._remark(plan)
 
-    def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> None:
+    def _examine_again(self, plan: Plan) -> None:
+        """Models are judged by the memory of a GPU that works now.
+
+        Raises:
+            HostRefused: they do not fit.
+        """
+        if not (self.preflight and self.declare and plan.changes):
+            return
+        try:
+            self.preflight(plan)
+        except HostRefused as error:
+            hint = "what stood before it was done; --skip-preflight goes on all the same"
+            raise HostRefused(error.host, error.message, hint) from error
+
+    def _remark(self, plan: Plan) -> None:
+        for text in plan.remarks:
+            self.emit(Note(host=plan.host, text=text))
+
+    def _execute(self, executor: Executor, plan: Plan, changed: dict[str, Change]) -> bool:
+        """Whether the host may be another one to its roles now: what is left of the plan is not done."""
         resources = {resource.id: resource for resource in self.declared.resources}
         for change in plan.changes:
             resource, current = resources[change.resource], change
+            redefines = getattr(resource, "redefines", False)
             if change.uncertain:
                 executor.flush()
                 observed = observe(self.session, self.declared, resource).of[resource.id]
                 settled = planned(self.declared.host, resource, observed, Pending())
                 if settled is None:
+                    if redefines:
+                        return True
                     continue
                 current = settled
             changed[resource.id] = current
             executor.change(resource, current)
+            if redefines:
+                executor.flush()
+                return True
         executor.flush()
+        return False
 
     def _tell_not_begun(self, plan: Plan, failed: str) -> None:
         """Resources may need those before them: what comes after a failure waits for the next run."""

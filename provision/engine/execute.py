@@ -10,7 +10,7 @@ from provision.engine.events import ChangeFinished, ChangeProgress, ChangeStarte
 from provision.engine.script import Script, chain
 from provision.errors import HostError, Interrupted, ResourceFailed, SessionLost
 from provision.host.session import Answer, Session
-from provision.resources.base import Change, Docker, Job, Progress, Resource, Run, Section, Step, Upload
+from provision.resources.base import Change, Docker, Job, Progress, Reboot, Resource, Run, Section, Step, Upload
 from provision.values import printable
 
 _SLOW = 60.0
@@ -128,6 +128,8 @@ class Executor:
             if step.what:
                 self._progress(change, Progress(step.what))
             call_docker(step, self.session)
+        elif isinstance(step, Reboot):
+            self.session.reboot(lambda text: self._progress(change, Progress(text)))
 
     def _progress(self, change: Change, progress: Progress) -> None:
         """Called often while something long runs: also the place where Ctrl-C gets a hold."""

@@ -1,6 +1,6 @@
 """What would change on a host: its declared resources, what is there, and the difference. One request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,11 +62,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes of one host, in order."""
+    """The changes of one host, in order; `remarks` are what its resources cannot bring about by themselves."""
 
     declared: Declared
     changes: tuple[Change, ...]
     observation: Observation
+    remarks: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -106,7 +107,14 @@ def compare(declared: Declared, observation: Observation) -> Plan:
     for resource in declared.resources:
         if change := planned(declared.host, resource, observation.of[resource.id], pending):
             pending.changes[resource.id] = change
-    return Plan(declared, tuple(pending.changes.values()), observation)
+    return Plan(declared, tuple(pending.changes.values()), observation, tuple(_remarks(declared, observation)))
+
+
+def _remarks(declared: Declared, observation: Observation) -> Iterator[str]:
+    for resource in declared.resources:
+        remark = getattr(resource, "remark", None)
+        if remark and (text := remark(observation.of[resource.id])):
+            yield printable(text, 500)
 
 
 def planned(host: str, resource: Resource, observed: Any, pending: Pending) -> Change | None:

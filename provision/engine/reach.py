@@ -93,6 +93,17 @@ class Reach:
             place.result, place.since = reached, time.monotonic()
         return reached
 
+    def anew(self, name: str) -> Reached:
+        """Ask once more what a host is: a driver or a reboot made another one of it.
+
+        Raises:
+            HostError: it did not answer.
+        """
+        session = self.host(name).session
+        reached = Reached(session, identity(session))
+        self._places[name].result = reached
+        return reached
+
     def address(self, name: str, of: str) -> str:
         """Where `of`'s peers reach it: declared, else its own primary address.
 

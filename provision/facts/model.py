@@ -64,6 +64,8 @@ class Identity:
     `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
     `docker_package` is what the Docker engine came with: `docker.io`, `docker-ce`, `moby-engine`, `snap`, or
     `podman-docker`, which only looks like Docker, or "".
+    `nvidia_tools` says that `nvidia-smi` is there, whether or not it answers; `nvidia_own` is the driver that we
+    installed, as `580 open`, or "".
     """
 
     hostname: str
@@ -89,6 +91,8 @@ class Identity:
     jetson: str = ""
     model: str = ""
     docker_package: str = ""
+    nvidia_tools: bool = False
+    nvidia_own: str = ""
 
     def has_gpu(self, vendor: str) -> bool:
         """Whether a device of that vendor is there, with or without a driver."""

@@ -63,6 +63,8 @@ def parse(out: bytes) -> Facts:
         jetson=gpus.jetson_release(records),
         model=_model(records),
         docker_package=_engine(records),
+        nvidia_tools=bool(records.one("smi_asked")),
+        nvidia_own=_search(r"^(\d{3} (?:open|proprietary))$", records.one("nvidia_own")),
     )
     notes = _notes(records, identity) + nvidia.notes
     return Facts(identity, _readings(records, os, nvidia.loads), notes, _complete(records))

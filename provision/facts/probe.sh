@@ -178,6 +178,7 @@ query() { # FIELDS: ask nvidia-smi. One that hangs inside the driver cannot even
 }
 
 nvidia() {
+    first nvidia_own /etc/provision/nvidia-driver
     first nvidia_module /proc/driver/nvidia/version
     first nvidia_version /sys/module/nvidia/version
     at /proc/driver/nvidia/gpus

@@ -1,10 +1,12 @@
 """The one door: a `Target` in, a `Session` out."""
 
+import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.errors import BecomeError, HostError, SessionLost, Unreachable
 from provision.host import shell as root_shell
 from provision.host.become import start_as_root
 from provision.host.container import ContainerConnection
@@ -20,6 +22,13 @@ from provision.resources.base import Job, Progress
 if TYPE_CHECKING:
     import docker
 
+REBOOT_TIMEOUT = 900.0
+"""Seconds after which a host that was rebooted is given up: servers test gigabytes of memory before they boot."""
+
+_REBOOT = "sync\nsystemctl reboot\n"
+# degraded is up as well; where systemd does not answer there is nothing to wait for
+_BOOTED = "timeout 170 systemctl is-system-running --wait >/dev/null 2>&1\n:\n"
+
 
 def connect(target: Target) -> Session:
     """Log in and become root.
@@ -29,12 +38,7 @@ def connect(target: Target) -> Session:
         BecomeError: logged in, but not root.
         InputError: a secret cannot be had.
     """
-    connection = _connection(target)
-    with ExitStack() as undo:
-        undo.callback(connection.close)
-        session = RootSession(target, connection)
-        undo.pop_all()
-        return session
+    return RootSession(target, _connection(target))
 
 
 def _connection(target: Target) -> Connection:
@@ -53,8 +57,16 @@ class RootSession:
     def __init__(self, target: Target, connection: Connection) -> None:
         self.name = target.name
         self.target = target
+        self._owner = ""
+        self._attach(connection)
+
+    def _attach(self, connection: Connection) -> None:
+        """One root shell on a connection that was made just now."""
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            self._shell = RootShell(self.target, connection)
+            undo.pop_all()
         self._connection = connection
-        self._shell = RootShell(target, connection)
         self._jobs = Jobs(self._shell)
         self._lock = Lock(self._shell)
         self._docker: docker.DockerClient | None = None
@@ -102,6 +114,44 @@ class RootSession:
     def lock(self, owner: str) -> None:
         """See `Session.lock`."""
         self._lock.take(owner)
+        self._owner = owner
+
+    def reboot(self, progress: Callable[[str], None]) -> None:
+        """See `Session.reboot`."""
+        if self.target.kind == "local":
+            raise HostError(self.name, "it must be rebooted, and runs this program", "reboot it, then run again")
+        before, held = self._boot_id(), self._lock.held
+        with suppress(SessionLost):
+            self._shell.run(_REBOOT, 30.0, None, 1 << 16)
+        self._disconnect()
+        deadline = time.monotonic() + REBOOT_TIMEOUT
+        while not self._came_back(before):
+            if time.monotonic() > deadline:
+                raise HostError(self.name, f"does not come back from its reboot within {REBOOT_TIMEOUT / 60:.0f} min")
+            progress("waiting for the host to come back")
+            time.sleep(1.0)
+        progress("waiting for the host's services")
+        with suppress(SessionLost):
+            self._shell.run(_BOOTED, 180.0, None, 1 << 16)
+        if held:
+            self._lock.take(self._owner)
+
+    def _came_back(self, before: str) -> bool:
+        """Whether another boot than `before` answers; the session is on it then. sshd may answer while it goes down."""
+        try:
+            self._attach(_connection(self.target))
+        except (Unreachable, BecomeError, SessionLost):
+            return False
+        try:
+            if self._boot_id() not in ("", before):
+                return True
+        except SessionLost:
+            pass
+        self._disconnect()
+        return False
+
+    def _boot_id(self) -> str:
+        return self._shell.run("cat /proc/sys/kernel/random/boot_id\n", 30.0, None, 4096).text.strip()
 
     def docker(self) -> "docker.DockerClient":
         """See `Session.docker`.
@@ -117,11 +167,14 @@ class RootSession:
 
     def close(self) -> None:
         """See `Session.close`. Returns when the host's lock is free again, if it was held."""
+        self._disconnect(wait=3.0 if self._lock.held else 0.0)
+
+    def _disconnect(self, wait: float = 0.0) -> None:
         self._lock.release()
         if self._docker is not None:
             self._docker.close()
             self._docker = None
-        self._shell.close(wait=3.0 if self._lock.held else 0.0)
+        self._shell.close(wait=wait)
         self._connection.close()
 
     def _dial_docker(self) -> Wire:

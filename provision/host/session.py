@@ -84,6 +84,17 @@ class Session(Protocol):
             HostRefused: somebody else holds it; the message says who and since when.
         """
 
+    def reboot(self, progress: Callable[[str], None]) -> None:
+        """Reboot the host and connect again; returns when another boot has come up. The lock, if held, is taken again.
+
+        Args:
+            progress: called about once a second; what it raises ends the waiting.
+
+        Raises:
+            HostError: it is this machine, or it does not come back.
+            HostRefused: somebody else took the lock meanwhile.
+        """
+
     def docker(self) -> "docker.DockerClient":
         """A client of the host's Docker engine over this connection. Made once."""
 

@@ -62,7 +62,7 @@ def examine(
         *(sources.judged(source, answers[source.subject]) for source in origins),
     ]
     shown = [*found] if everything else [one for one in found if one.level != "ok"]
-    shown += _verdicts(wanted, plan, identity, settings, answers)
+    shown += verdicts(wanted, plan, identity, settings, answers)
     return tuple(shown)
 
 
@@ -116,13 +116,18 @@ def weights_of(model: Model, plan: Plan, info: Mapping[str, Any]) -> Weights | N
     return listed or memory.guessed(name)
 
 
-def _verdicts(
+def verdicts(
     wanted: tuple[Model, ...],
     plan: Plan,
     identity: Identity,
     settings: Mapping[str, Any],
     answers: Mapping[str, Section],
 ) -> Iterator[Finding]:
+    """Of each model whether its memory suffices; of a driver that is to come that it must be known first."""
+    if wanted and (driver := _coming(plan)):
+        # Its memory is not known yet: the models are judged when it works.
+        yield Finding("warning", driver, "what models need of the GPU is looked at once it works")
+        return
     room = memory.Room.of(identity)
     environment = dict(getattr(settings.get("ollama"), "environment", {}))
     for model in wanted:
@@ -132,6 +137,13 @@ def _verdicts(
             yield Finding("warning", model.id, text)
         else:
             yield memory.verdict(model.id, weights, Serving.of(environment, _context(model)), room)
+
+
+def _coming(plan: Plan) -> str:
+    """The driver that this plan brings up, or ""."""
+    changing = {change.resource for change in plan.changes}
+    coming = (one.id for one in plan.declared.resources if one.id in changing and getattr(one, "redefines", False))
+    return next(coming, "")
 
 
 def _context(model: Resource | None) -> int | None:

@@ -122,7 +122,14 @@ class Docker:
     what: str = ""
 
 
-Step: TypeAlias = Run | Upload | Job | Docker
+@dataclass(frozen=True)
+class Reboot:
+    """Reboot the host and come back: done when it runs another boot. `why` is for the reader."""
+
+    why: str
+
+
+Step: TypeAlias = Run | Upload | Job | Docker | Reboot
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,12 @@ class Pending:
 
 @runtime_checkable
 class Resource(Protocol):
-    """What every resource can do. All four are pure."""
+    """What every resource can do. All four are pure.
+
+    Beside them a resource may have `owned` (False: nothing of it stays on the host), `remark(observed)` (a line about
+    what it cannot bring about by itself, or "") and `redefines` (True: after a change of it the host may be another
+    one to its roles, which are asked again).
+    """
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """A program that comes as an archive: unpacked into a directory of its version, switched to by a symbolic link."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +17,41 @@ RECORD = ".provision-release"
 
 @dataclass(frozen=True)
 class Installed:
-    """What is there: where the link leads, and the recorded digest of the wanted version's directory ("" if none)."""
+    """What is there: where the link leads, and the recorded digest of the wanted version's directory ("" if none).
+
+    `further` are the archives that were unpacked over the first, name -> digest.
+    """
 
     link: str
     digest: str
     other: str = ""
+    further: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Further:
+    """Another archive of the same version, unpacked over the first one: libraries for one kind of GPU.
+
+    `archive` and `sha256` are as a release's own.
+    """
+
+    archive: Path | tuple[str, ...] = field(repr=False)
+    sha256: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The archive's name."""
+        return self.archive.name if isinstance(self.archive, Path) else posixpath.basename(self.archive[0])
+
+    @property
+    def digest(self) -> str:
+        """The archive's SHA-256 where it is known before the host is asked."""
+        return self.sha256 or (file_digest(self.archive) if isinstance(self.archive, Path) else "")
+
+    @property
+    def tool(self) -> str:
+        """What unpacks it."""
+        return "zstd" if self.file_name.endswith(".zst") else "gzip"
 
 
 @dataclass(frozen=True)
@@ -40,6 +70,7 @@ class Release:
         proxy_file: a file of shell assignments (`HTTPS_PROXY=...`) that the download reads, if it exists.
         stall: seconds without a new byte after which the download is begun again where it stood.
         not_in: a directory of the control machine where the archive was looked for in vain: plan and errors name it.
+        further: archives that are unpacked over the first.
     """
 
     name: str
@@ -51,6 +82,7 @@ class Release:
     proxy_file: str = ""
     stall: float = 120.0
     not_in: Path | None = None
+    further: tuple[Further, ...] = ()
 
     @property
     def id(self) -> str:
@@ -74,25 +106,31 @@ class Release:
     @property
     def file_name(self) -> str:
         """The archive's name."""
-        return self.archive.name if isinstance(self.archive, Path) else posixpath.basename(self.archive[0])
+        return self._all[0].file_name
 
     @property
     def digest(self) -> str:
         """The archive's SHA-256 where it is known before the host is asked."""
-        return self.sha256 or (file_digest(self.archive) if isinstance(self.archive, Path) else "")
+        return self._all[0].digest
+
+    @property
+    def _all(self) -> tuple[Further, ...]:
+        return (Further(self.archive, self.sha256), *self.further)
 
     def probe(self) -> str:
         """Where the link leads, and the record."""
         return (
             f'printf "link=%s\\n" "$(readlink -- {quote(self.link)})"\n'
-            f'[ -x {quote(self.target)} ] && printf "digest=%s\\n" "$(cat {quote(f"{self.home}/{RECORD}")})"\n'
+            f'[ -x {quote(self.target)} ] && sed "1s/^/digest=/;2,\\$s/^/further=/" {quote(f"{self.home}/{RECORD}")}\n'
             f"[ -L {quote(self.link)} ] || [ ! -e {quote(self.link)} ] || echo other=file\n:\n"
         )
 
     def observe(self, section: Section) -> Installed:
         """What is there."""
         values = dict(line.partition("=")[::2] for line in section.lines)
-        return Installed(values.get("link", ""), values.get("digest", ""), values.get("other", ""))
+        lines = (line.removeprefix("further=").split() for line in section.lines if line.startswith("further="))
+        further = {words[1]: words[0] for words in lines if len(words) == 2}
+        return Installed(values.get("link", ""), values.get("digest", ""), values.get("other", ""), further)
 
     def plan(self, observed: Installed, pending: Pending) -> Change | None:
         """`install` a version, or `switch` to one that is there already.
@@ -100,9 +138,11 @@ class Release:
         Raises:
             ValueError: a local archive does not have the declared digest.
         """
-        if self.sha256 and isinstance(self.archive, Path) and file_digest(self.archive) != self.sha256:
-            raise ValueError(f"{self.archive} has the SHA-256 {file_digest(self.archive)}, declared is {self.sha256}")
-        whole = bool(observed.digest) and self.digest in ("", observed.digest)
+        for one in self._all:
+            if one.sha256 and isinstance(one.archive, Path) and file_digest(one.archive) != one.sha256:
+                raise ValueError(f"{one.archive} has the SHA-256 {file_digest(one.archive)}, declared is {one.sha256}")
+        missing = [one.file_name for one in self.further if not _has(observed, one)]
+        whole = bool(observed.digest) and self.digest in ("", observed.digest) and not missing
         if whole and observed.link == self.target:
             return None
         before = {"link": observed.link}
@@ -113,62 +153,78 @@ class Release:
             why += f"; the file at {self.link} becomes {posixpath.basename(self._aside)}"
         if whole:
             return Change(self.id, "switch", why, before, after)
+        if missing:
+            why += f" with {', '.join(missing)}"
         if self.not_in:
             why += f"; not in {self.not_in}, so the host downloads it"
-        size = self.archive.stat().st_size if isinstance(self.archive, Path) else None
+        sizes = [one.archive.stat().st_size for one in self._all if isinstance(one.archive, Path)]
+        size = sum(sizes) if len(sizes) == len(self._all) else None
         return Change(self.id, "install", why, before, after, download=size)
 
     def steps(self, change: Change) -> Iterator[Step]:
         """Look for room and tools, fetch, compare, unpack beside its place, rename, switch."""
         if change.action == "install":
-            waiting = f"/opt/{self.name}/.{self.version}-{self.file_name}"
-            yield Run(self._begin(waiting))
-            if isinstance(self.archive, Path):
-                yield space(self.archive.stat().st_size, f"/opt/{self.name}")
-                yield Upload(waiting, self.archive, self.digest)
-            else:
-                name = f"fetch-{self.name}-{self.version}".lower().replace(".", "-")
-                script = self._fetch(self.archive, waiting)
-                yield Job(name, script, progress=fetch_progress, stall=self.stall, retries=2)
-            yield Run(self._unpack(waiting), timeout=900)
+            yield Run("".join(self._begin(one) for one in self._all))
+            for number, one in enumerate(self._all):
+                if isinstance(one.archive, Path):
+                    yield space(one.archive.stat().st_size, f"/opt/{self.name}")
+                    yield Upload(self._waiting(one), one.archive, one.digest)
+                else:
+                    name = f"fetch-{self.name}-{self.version}{f'-{number}' if number else ''}".lower().replace(".", "-")
+                    script = self._fetch(one, one.archive)
+                    yield Job(name, script, progress=fetch_progress, stall=self.stall, retries=2)
+            yield Run(self._unpack(), timeout=900)
         folder = quote(posixpath.dirname(self.link))
         yield Run(f"mkdir -p {folder}\n{_move_aside(self.link, self._aside)}{switch(self.link, self.target)}")
 
-    def _begin(self, waiting: str) -> str:
+    def _waiting(self, one: Further) -> str:
+        """Where an archive lies until it is unpacked."""
+        return f"/opt/{self.name}/.{self.version}-{one.file_name}"
+
+    def _begin(self, one: Further) -> str:
+        names = " ".join(f"! -name {quote(posixpath.basename(self._waiting(each)))}" for each in self._all)
         return _BEGIN.format(
             folder=quote(f"/opt/{self.name}"),
-            waiting=quote(posixpath.basename(waiting)),
-            tool=self._tool,
-            missing=quote(f"{self._tool} is not installed, which unpacks {self.file_name}: the role base installs it"),
+            others=names,
+            tool=one.tool,
+            missing=quote(f"{one.tool} is not installed, which unpacks {one.file_name}: the role base installs it"),
         )
 
-    @property
-    def _tool(self) -> str:
-        return "zstd" if self.file_name.endswith(".zst") else "gzip"
-
-    def _fetch(self, urls: tuple[str, ...], waiting: str) -> str:
+    def _fetch(self, one: Further, urls: tuple[str, ...]) -> str:
         beside = posixpath.dirname(urls[0]) + "/sha256sum.txt"
         return _FETCH.format(
-            waiting=quote(waiting),
+            waiting=quote(self._waiting(one)),
             folder=quote(f"/opt/{self.name}"),
             urls=" ".join(quote(url) for url in urls),
-            sha256=quote(self.sha256),
+            sha256=quote(one.sha256),
             sums=quote(beside),
-            name=quote(self.file_name),
+            name=quote(one.file_name),
             proxy=quote(self.proxy_file),
-            hint=quote(f"; there is no {self.file_name} in {self.not_in} either" if self.not_in else ""),
+            hint=quote(f"; there is no {one.file_name} in {self.not_in} either" if self.not_in else ""),
         )
 
-    def _unpack(self, waiting: str) -> str:
+    def _unpack(self) -> str:
+        first, *others = self._all
+        more = "".join(
+            f'unpack {quote(self._waiting(one))} {one.tool} && echo "${{have%% *}} "{quote(one.file_name)} '
+            f'>>"$s/{RECORD}" || exit 1\n'
+            for one in others
+        )
         return _UNPACK.format(
-            waiting=quote(waiting),
-            unpack=f"{self._tool} -dc --",
+            waiting=quote(self._waiting(first)),
+            all=" ".join(quote(self._waiting(one)) for one in self._all),
+            tool=first.tool,
+            more=more,
             folder=quote(f"/opt/{self.name}"),
             home=quote(self.home),
             staging=quote(f"/opt/{self.name}/.{self.version}.new"),
             binary=quote(self.binary),
             record=RECORD,
         )
+
+
+def _has(observed: Installed, one: Further) -> bool:
+    return one.file_name in observed.further and one.digest in ("", observed.further[one.file_name])
 
 
 def fetch_progress(line: str) -> Progress | None:
@@ -197,7 +253,7 @@ _BEGIN = """\
 umask 022
 command -v {tool} >/dev/null || {{ echo {missing} >&2; exit 1; }}
 mkdir -p {folder} || exit 1
-find {folder} -mindepth 1 -maxdepth 1 -name '.*' ! -name {waiting} -exec rm -rf {{}} +
+find {folder} -mindepth 1 -maxdepth 1 -name '.*' {others} -exec rm -rf {{}} +
 """
 
 # A download goes on where an interrupted one ended (curl -C -); a file with the wrong digest is not kept.
@@ -266,9 +322,12 @@ fi
 # numbers: a name with blanks would shift the columns. -P: names as they are. The awk prints the files' KiB.
 _UNPACK = """\
 umask 022
-w={waiting} s={staging}
-trap 'rm -rf "$s" "$w"' EXIT
-{unpack} "$w" | tar -P --numeric-owner -tvf - >"$PROVISION_TMP/members" || {{
+s={staging}
+trap 'rm -rf "$s" {all}' EXIT
+rm -rf "$s"
+unpack() {{ # ARCHIVE TOOL: over what is in the staging directory, its digest into $have
+w=$1
+"$2" -dc -- "$w" | tar -P --numeric-owner -tvf - >"$PROVISION_TMP/members" || {{
     echo 'the archive is damaged' >&2
     exit 1
 }}
@@ -294,20 +353,22 @@ function leaves(path, depth,   parts, n, i) {{
     if (bad) {{ print "the archive is refused: it holds " $0 | "cat >&2"; exit 1 }}
 }}
 END {{ print kib + 0 }}' "$PROVISION_TMP/members") || exit 1
-rm -rf "$s"
 free=$(df -Pk {folder} | awk 'END {{ print $4 }}')
 if [ "$free" -lt "$need" ]; then
     echo 'no space in '{folder}": $((need * 128 / 125000)) MB are needed to unpack it,"\\
         "$((free * 128 / 125000)) MB are free" >&2
     exit 1
 fi
-mkdir "$s" || exit 1
-{unpack} "$w" | tar -xf - --no-same-owner -C "$s" 2>"$PROVISION_TMP/why" || {{
+mkdir -p "$s" || exit 1
+"$2" -dc -- "$w" | tar -xf - --no-same-owner -C "$s" 2>"$PROVISION_TMP/why" || {{
     echo "the archive cannot be unpacked: $(head -n 1 "$PROVISION_TMP/why")" >&2
     exit 1
 }}
+have=$(sha256sum <"$w")
+}}
+unpack {waiting} {tool} || exit 1
 [ -f "$s"/{binary} ] || {{ echo 'there is no '{binary}' in the archive' >&2; exit 1; }}
 chmod 0755 "$s" "$s"/{binary} || exit 1
-have=$(sha256sum <"$w") && echo "${{have%% *}}" >"$s/{record}" || exit 1
-rm -rf {home} && mv "$s" {home}
+echo "${{have%% *}}" >"$s/{record}" || exit 1
+{more}rm -rf {home} && mv "$s" {home}
 """

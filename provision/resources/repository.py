@@ -215,6 +215,13 @@ if [ "$found" != {wanted}' ' ]; then
     echo "the key has the fingerprint ${{found:-of nothing}}, expected is "{wanted} >&2
     exit 1
 fi
+expired=$(gpg --batch --show-keys --with-colons {key} 2>/dev/null | awk -F: '$1 == "pub" && $2 == "e" {{ print $7 }}')
+if [ -n "$expired" ]; then
+    rm -f {key}
+    echo "the key expired on $(date -d "@$expired" +%Y-%m-%d): give the repository's current one," \
+        "or set the host's clock, which says $(date +%Y-%m-%d)" >&2
+    exit 1
+fi
 mkdir -p {folder}
 {keep} || exit 1
 rm -f {key}

@@ -140,15 +140,20 @@ def overlay(name: str) -> bytes:
     # Where a login's PATH has them: before those of packages.
     for path in [path for path in entries if path.startswith(f"{ROOT}/usr/bin/")]:
         entries[f"usr/local/bin/{path.rpartition('/')[2]}"] = Entry(link=f"/{path}")
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
+    return packed(entries)
+
+
+def packed(entries: Mapping[str, Entry]) -> bytes:
+    """A tar of these."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
         for path, entry in sorted(entries.items()):
             member = tarfile.TarInfo(path)
             member.mode, member.size = entry.mode, len(entry.data)
             if entry.link:
                 member.type, member.linkname = tarfile.SYMTYPE, entry.link
             archive.addfile(member, io.BytesIO(entry.data))
-    return packed.getvalue()
+    return made.getvalue()
 
 
 def tree(profile: Profile) -> dict[str, Entry]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from provision import accelerators
 from provision.engine.plan import Declared
 from provision.inventory.fleet import Host
 from provision.resources.base import Resource
@@ -29,7 +30,7 @@ from provision.verify.check import Check
 from provision.verify.checks import open_webui
 from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
 from provision.verify.checks.generation import Generation
-from provision.verify.checks.ollama import Derived, Models, NoCloud, OneOllama, Version
+from provision.verify.checks.ollama import Derived, Libraries, Models, NoCloud, OneOllama, Version
 from provision.verify.checks.secrets import ContainerSecrets, Secrets
 from provision.verify.checks.services import ServiceRuns, declared_variables
 from provision.verify.checks.system import Files, Packages, Users
@@ -105,6 +106,9 @@ def _ollama(settings: Any, resources: Sequence[Resource], view: HostView) -> Ite
     program = next((one.target for one in resources if isinstance(one, Release) and one.name == "ollama"), "")
     yield Version(settings.version, server, program)
     yield OneOllama()
+    beginnings = accelerators.libraries(view.identity, settings.environment, settings.rocm)
+    if program and beginnings:
+        yield Libraries(program.removesuffix("bin/ollama") + "lib/ollama", beginnings)
     if settings.no_cloud:
         yield NoCloud(server)
     if models:

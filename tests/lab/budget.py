@@ -10,6 +10,7 @@ DEFAULT = 120.0
 MODULES = {
     "test_apply_roles": 180.0,
     "test_docker_objects": 240.0,
+    "test_driver": 180.0,
     "test_office": 300.0,
     "test_open_webui": 360.0,
     "test_roles_models": 240.0,

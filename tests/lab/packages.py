@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _package(tree: Path, pool: Path) -> None:
     run(words, what=f"package {tree.name}")
 
 
-def sign(folder: Path, packages: str = ".", pool: str = ".", release: str = ".") -> None:
+def sign(folder: Path, packages: str = ".", pool: str = ".", release: str = ".", expired: bool = False) -> None:
     """The list of a repository's packages, and its signature by a new key: `gpg`, with its `fingerprint` beside it.
 
     Args:
@@ -140,6 +141,7 @@ def sign(folder: Path, packages: str = ".", pool: str = ".", release: str = ".")
         packages: where the list goes; flat by default.
         pool: where the packages are.
         release: where the signature goes.
+        expired: this copy of the key was good until yesterday; its owner has made it last longer since.
     """
     top = folder / release
     (folder / packages).mkdir(parents=True, exist_ok=True)
@@ -148,12 +150,16 @@ def sign(folder: Path, packages: str = ".", pool: str = ".", release: str = ".")
     (top / "Release").write_text(run(("apt-ftparchive", "release", "."), what="release", cwd=top))
     with tempfile.TemporaryDirectory() as home:
         gpg = ("gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback")
+        then = ("--faked-system-time", str(int(time.time()) - 2 * 86400)) if expired else ()
+        until = "1d" if expired else "never"
         try:
-            run((*gpg, "--quick-generate-key", "Lab <lab@office.lan>", "ed25519", "sign", "never"), what="key")
-            run((*gpg, "--clearsign", "-o", top / "InRelease", top / "Release"), what="signature")
+            run((*gpg, *then, "--quick-generate-key", "Lab <lab@office.lan>", "ed25519", "sign", until), what="key")
             run((*gpg, "--armor", "--export", "-o", folder / "gpg"), what="public key")
             listed = run((*gpg, "--with-colons", "--list-keys"), what="fingerprint")
+            fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
+            if expired:
+                run((*gpg, "--quick-set-expire", fingerprint, "0"), what="a longer life of the key")
+            run((*gpg, "--clearsign", "-o", top / "InRelease", top / "Release"), what="signature")
         finally:
             run(("gpgconf", "--homedir", home, "--kill", "all"), what="end of the agent")
-    fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
     (folder / "fingerprint").write_text(fingerprint)

@@ -1,4 +1,4 @@
-"""What resources of models and of Docker send to a host: shellcheck has nothing to say, three shells can read it."""
+"""What models, Docker and drivers send to a host: shellcheck has nothing to say, three shells can read it."""
 
 import shutil
 import subprocess
@@ -19,6 +19,7 @@ from provision.resources.model_prune import ModelPrune
 from provision.resources.model_store import Store, Tag
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.network import Network
+from provision.resources.nvidia_driver import NvidiaDriver, OldDriver
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.package import Package
 from provision.resources.release import Release
@@ -55,6 +56,8 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
         Container("web", "web:1"),
         DockerGpus(),
+        NvidiaDriver(550),
+        OldDriver("535.183.01"),
         DockerConfig({"live-restore": True}),
         Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
         *(Package(("it's|other", "b"), name) for name in ("apt", "dnf", "dnf5", "zypper", "pacman")),
@@ -76,8 +79,9 @@ def scripts(resource: Resource) -> list[str]:
         change = resource.plan({}, Pending())
         changes = [change] if change else []
     else:
+        private = ("libcuda1:amd64",) if isinstance(resource, OldDriver) else None
         verbs = {Service: ("restart", "reload"), Release: ("install",)}.get(type(resource), ("pull",))
-        changes = [Change(resource.id, verb, "") for verb in verbs]
+        changes = [Change(resource.id, verb, "", private=private) for verb in verbs]
     steps = (step for change in changes for step in resource.steps(change))
     return found + [step.script for step in steps if isinstance(step, Run | Job)]
 

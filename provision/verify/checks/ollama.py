@@ -77,6 +77,36 @@ class OneOllama(Check):
 
 
 @dataclass(frozen=True)
+class Libraries(Check):
+    """The release has the libraries that compute on the host's GPUs: without them the server uses the processor.
+
+    Args:
+        folder: the release's `lib/ollama`.
+        beginnings: of directories there, one for each kind of GPU: `rocm`, `cuda_v`, `vulkan`.
+    """
+
+    folder: str
+    beginnings: tuple[str, ...]
+    name = "gpu libraries"
+
+    def question(self) -> str:
+        """The directories there that hold something."""
+        return f"find {quote(self.folder)}/ -mindepth 1 -maxdepth 1 -type d ! -empty -printf '%f\\n'"
+
+    def judge(self, answer: Section) -> Verdict:
+        """One for each."""
+        if answer.rc:
+            return Verdict.of([f"{self.folder} is not there"], "")
+        found = sorted(answer.lines)
+        wrong = [
+            f"{self.folder} has no {start}*: its GPU is not used"
+            for start in self.beginnings
+            if not any(name.startswith(start) for name in found)
+        ]
+        return Verdict.of(wrong, ", ".join(found))
+
+
+@dataclass(frozen=True)
 class Models(Check):
     """The server has the declared models with the declared digests, and all their layers are really there.
 

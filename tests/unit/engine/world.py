@@ -28,6 +28,7 @@ class ShSession:
         self.name = "here"
         self.root = root
         self.requests = 0
+        self.reboots = 0
         self.scripts: list[str] = []
         self.owner: str | None = None
         self.holder: str | None = None
@@ -91,6 +92,10 @@ class ShSession:
         if self.holder:
             raise HostRefused(self.name, f"another run holds the lock: {self.holder}")
         self.owner = owner
+
+    def reboot(self, progress: Callable[[str], None]) -> None:
+        progress("waiting")
+        self.reboots += 1
 
     def docker(self) -> "docker.DockerClient":
         raise HostError(self.name, "there is no Docker here")

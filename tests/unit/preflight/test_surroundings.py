@@ -8,8 +8,8 @@ import pytest
 from provision.engine.plan import Declared, Observation, Plan
 from provision.engine.state import State
 from provision.errors import HostRefused
-from provision.facts.model import FileSystem, Listener, Readings
-from provision.preflight.examine import refuse
+from provision.facts.model import OS, FileSystem, Identity, Listener, Readings
+from provision.preflight.examine import refuse, verdicts
 from provision.preflight.finding import Finding
 from provision.preflight.sources import Source, judged, proxy, question, sources
 from provision.preflight.surroundings import clock, disks, ports, rooms
@@ -18,6 +18,7 @@ from provision.resources.container import Container
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
 from provision.resources.image import Image
+from provision.resources.nvidia_driver import NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.release import Release
 from provision.resources.repository import Repository
@@ -169,3 +170,23 @@ def test_the_first_refusal_is_the_hosts_error() -> None:
     refuse("gpu01", (Finding("warning", "clock", "wrong"), Finding("ok", "disk /", "fine")))
     with pytest.raises(HostRefused, match=r"gpu01: model:a: too big \(and 1 more\); nothing was touched"):
         refuse("gpu01", (Finding("refused", "model:a", "too big"), Finding("refused", "disk /", "full")))
+
+
+def test_models_wait_for_the_driver_that_the_plan_brings_up() -> None:
+    model, driver = OllamaModel("gpt-oss:20b"), NvidiaDriver(550)
+    small = Identity(
+        "gpu",
+        OS("debian", "13", "trixie", "Debian 13", "debian"),
+        "amd64",
+        "6.12",
+        "systemd",
+        "none",
+        "apt",
+        "cpu",
+        8,
+        8 * GB,
+    )
+    (waiting,) = verdicts((model,), plan(driver, model), small, {}, {})
+    assert (waiting.level, waiting.subject) == ("warning", "driver:nvidia")
+    (judged,) = verdicts((model,), plan(model, also=(driver,)), small, {}, {})
+    assert (judged.level, judged.subject) == ("refused", "model:gpt-oss:20b")

@@ -12,6 +12,7 @@ A case is a document of a file below `cases/<module>/`, where <module> is one of
         and after a blank what it holds privately
     change: null, or the fields of the change that are checked; `why` and texts in `why_has` are parts of the reason
     refused: part of the message when the plan is refused
+    remark: part of what it cannot bring about by itself; "" for nothing
     steps: for each step its kind, and parts of what it holds
 """
 
@@ -25,7 +26,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.resources.base import Change, Docker, Job, Pending, Resource, Run, Section, Step, Upload
+from provision.resources.base import Change, Docker, Job, Pending, Reboot, Resource, Run, Section, Step, Upload
 from provision.resources.container import Container
 
 CASES = Path(__file__).parent / "cases"
@@ -67,7 +68,12 @@ def test_case(module: str, case: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=case["refused"]):
             resource.plan(resource.observe(section), Pending(earlier))
         return
-    change = resource.plan(resource.observe(section), Pending(earlier))
+    observed = resource.observe(section)
+    change = resource.plan(observed, Pending(earlier))
+    if "remark" in case:
+        said = vars(type(resource))["remark"](resource, observed)
+        assert case["remark"] in said
+        assert bool(said) == bool(case["remark"])
     if case["change"] is None:
         assert change is None
         return
@@ -95,6 +101,8 @@ def holds(step: Step) -> str:
         return step.script
     if isinstance(step, Upload):
         return f"{step.path} {step.content!r}"
+    if isinstance(step, Reboot):
+        return step.why
     assert isinstance(step, Docker)
     return step.what
 

@@ -1,19 +1,22 @@
 """What the role ollama declares: the unit's text, the variables of the server, where its archive comes from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from pydantic import ValidationError
 
-from provision.facts.model import OS, Identity
+from provision.facts.model import GPU, OS, Identity
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
 from provision.resources.firewall import Firewall, Guarded
 from provision.resources.models_directory import ModelsDirectory
+from provision.resources.package import Package
 from provision.resources.release import Release
+from provision.resources.service import Service
 from provision.resources.user import User
 from provision.roles import load_role
 from provision.templates import builtin
@@ -28,9 +31,15 @@ NAME = "ollama-linux-amd64.tar.zst"
 T = TypeVar("T")
 
 
-def declare(artifacts: Path | None = None, groups: Mapping[str, int] = GROUPS, **settings: Any) -> list[Resource]:
+def declare(
+    artifacts: Path | None = None,
+    groups: Mapping[str, int] = GROUPS,
+    gpus: tuple[GPU, ...] = (),
+    **settings: Any,
+) -> list[Resource]:
     """What is declared with these settings."""
     identity = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33, groups=groups)
+    identity = replace(identity, gpus=gpus, amd_kfd=True)
     peers = {"web": (Peer("chat", "10.0.0.2"), Peer("gpu", "10.0.0.11"))}
     view = HostView(
         "gpu", identity, ("ollama",), {}, {}, builtin().render, lambda name: None, peers.__getitem__, artifacts
@@ -54,6 +63,37 @@ def text(path: str, resources: list[Resource]) -> list[str]:
 def values(key: str, lines: list[str]) -> list[str]:
     """All values of a key of a unit."""
     return [line.removeprefix(f"{key}=") for line in lines if line.startswith(f"{key}=")]
+
+
+def test_an_amd_gpu_brings_its_libraries_from_where_the_base_comes(tmp_path: Path) -> None:
+    card = GPU("0000:01:00.0", "amd", "744c", "amdgpu", target="gfx1100")
+    release = one(Release, declare(gpus=(card,), mirror="http://m.lan/o"))
+    (rocm,) = release.further
+    assert rocm.archive == ("http://m.lan/o/v0.32.15/ollama-linux-amd64-rocm.tar.zst",)
+    assert text(ROLE.DROP_IN, declare(gpus=(card,))) != text(ROLE.DROP_IN, declare())
+    folder = tmp_path / "v0.32.15"
+    folder.mkdir()
+    for name in (NAME, "ollama-linux-amd64-rocm.tar.zst"):
+        (folder / name).write_text(name)
+    sums = "".join(f"{sha256(name)}  ./{name}\n" for name in (NAME, "ollama-linux-amd64-rocm.tar.zst"))
+    (folder / "sha256sum.txt").write_text(sums)
+    (rocm,) = one(Release, declare(tmp_path, gpus=(card,))).further
+    assert (rocm.archive, rocm.sha256) == (
+        folder / "ollama-linux-amd64-rocm.tar.zst",
+        sha256("ollama-linux-amd64-rocm.tar.zst"),
+    )
+
+
+def test_an_arc_card_brings_vulkan_and_a_server_that_may_read_its_memory() -> None:
+    resources = declare(gpus=(GPU("0000:03:00.0", "intel", "56a0", "xe"),))
+    (service,) = (resource for resource in resources if isinstance(resource, Service))
+    package = one(Package, resources)
+    assert package in service.restart_on
+    assert "/usr/share/vulkan/icd.d" in service.files
+    lines = text(ROLE.UNIT, resources)
+    assert values("CapabilityBoundingSet", lines) == values("AmbientCapabilities", lines) == ["CAP_PERFMON"]
+    assert values("CapabilityBoundingSet", text(ROLE.UNIT, declare())) == [""]
+    assert values("AmbientCapabilities", text(ROLE.UNIT, declare())) == []
 
 
 def test_the_unit_closes_all_devices_but_those_of_gpus() -> None:

@@ -25,6 +25,7 @@ from provision.resources.docker_config import DockerConfig
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.models_directory import ModelsDirectory
+from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.open_webui import DataGuard, Proof, StoredSettings
 from provision.resources.package import Package
@@ -163,8 +164,15 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
         case Release():
             yield "version", resource.version
             yield "archive", str(resource.archive) if isinstance(resource.archive, Path) else " ".join(resource.archive)
+            yield "over it", " ".join(one.file_name for one in resource.further)
         case DockerConfig():
             yield "keys", json.dumps(resource.wanted)
+        case NvidiaDriver():
+            yield "oldest", str(resource.minimum)
+            yield "reboots", resource.reboot
+            yield "modules", ("signed" if resource.signed else "built there") if resource.after else ""
+        case KernelHeaders():
+            yield "packages", " ".join(resource.package.names)
         case CdiSpecification():
             yield "driver", resource.driver
         case OllamaModel():

@@ -13,7 +13,7 @@ from provision.resources.user import Group, User
 from provision.values import sha256
 from provision.verify.check import Check, judged
 from provision.verify.checks.generation import Generation
-from provision.verify.checks.ollama import NoCloud, OneOllama, Version
+from provision.verify.checks.ollama import Libraries, NoCloud, OneOllama, Version
 from provision.verify.checks.secrets import Secrets
 from provision.verify.checks.services import ServiceRuns, declared_variables
 from provision.verify.checks.system import Files, Packages, Users
@@ -71,6 +71,7 @@ PASSES = [
     (Version("0.9.3", SERVER), 'exe=/usr/bin/ollama\n{"version":"0.9.3"}'),
     (SERVER_OF_OURS, 'exe=/opt/ollama/0.9.3/bin/ollama\n{"version":"0.9.3"}'),
     (OneOllama(), "/usr/local/bin/ollama\n"),
+    (Libraries("/opt/ollama/0.32.15/lib/ollama", ("rocm",)), "cuda_v12\nrocm_v7_2\nvulkan\n"),
     (NoCloud(SERVER), "cloud=1\n" + tags("tiny:latest")),
     (GENERATION, generated()),
     (ON_GPU, on_gpu(1000)),
@@ -121,6 +122,11 @@ FAILS = [
     (Version("0.9.3", SERVER), "", "cannot be asked"),
     (OneOllama(), "/usr/bin/ollama\n/usr/local/bin/ollama\n", "2 in PATH: /usr/bin/ollama, /usr/local/bin/ollama"),
     (OneOllama(), "", "none is in PATH"),
+    (
+        Libraries("/opt/ollama/0.32.15/lib/ollama", ("rocm", "vulkan")),
+        "cuda_v12\nvulkan\n",
+        "/opt/ollama/0.32.15/lib/ollama has no rocm*: its GPU is not used",
+    ),
     (NoCloud(SERVER), "cloud=\n" + tags("tiny:latest"), "without OLLAMA_NO_CLOUD=1"),
     (NoCloud(SERVER), "cloud=1\n" + tags("big:120b-cloud"), "big:120b-cloud runs at ollama.com"),
     (NoCloud(SERVER), "cloud=1\n" + tags("big:120b", remote_host="https://ollama.com"), "runs at ollama.com"),

@@ -1,0 +1,82 @@
+"""Which archives, packages and libraries a host's GPUs need beside the base."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from provision.accelerators import archives, libraries, vulkan
+from provision.facts.model import GPU, OS, Identity
+
+DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
+HOST = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
+MESA = ("mesa-vulkan-drivers", "libvulkan1")
+
+
+def amd(*targets: str, driver: str = "amdgpu", kfd: bool = True) -> Identity:
+    """A host with AMD GPUs of these targets."""
+    gpus = tuple(GPU(f"0000:0{n}:00.0", "amd", "744c", driver, target=target) for n, target in enumerate(targets, 1))
+    return replace(HOST, gpus=gpus, amd_kfd=kfd)
+
+
+def intel(*slots: str) -> Identity:
+    """A host with Intel GPUs in these slots."""
+    return replace(HOST, gpus=tuple(GPU(slot, "intel", "56a0", "i915") for slot in slots))
+
+
+NVIDIA = replace(
+    HOST, gpus=(GPU("0000:01:00.0", "nvidia", "2684", "nvidia"),), nvidia_driver="580.1", nvidia_smi="580.1"
+)
+JETSON = replace(HOST, arch="arm64", gpus=(GPU("soc", "nvidia", "", "nvgpu"),), marks=frozenset({"jetson"}))
+
+
+@pytest.mark.parametrize(
+    ("identity", "environment", "further", "packages", "needed"),
+    [
+        (HOST, {}, (), (), ()),
+        (NVIDIA, {}, (), (), ("cuda_v",)),
+        (amd("gfx942"), {}, ("rocm",), (), ("rocm",)),
+        (amd("gfx1100"), {}, ("rocm",), (), ("rocm",)),
+        (replace(amd("gfx1100"), arch="arm64"), {}, (), (), ()),
+        (amd("gfx1100", kfd=False), {}, (), MESA, ("vulkan",)),
+        # Not compiled for: by Vulkan, or as another one by the override.
+        (amd("gfx1031"), {}, (), MESA, ("vulkan",)),
+        (amd("gfx1031"), {"HSA_OVERRIDE_GFX_VERSION": "10.3.0"}, ("rocm",), (), ("rocm",)),
+        (amd("gfx1031", "gfx1100"), {}, ("rocm",), MESA, ("rocm", "vulkan")),
+        (amd("gfx1031"), {"OLLAMA_VULKAN": "0"}, (), (), ()),
+        # Graphics of a processor are dropped by the server, but for gfx1151.
+        (amd("gfx1036"), {}, (), (), ()),
+        (amd("gfx1036"), {"OLLAMA_IGPU_ENABLE": "1"}, (), MESA, ("vulkan",)),
+        (amd("gfx1151"), {}, ("rocm",), (), ("rocm",)),
+        (amd("", driver="radeon", kfd=False), {}, (), (), ()),
+        (intel("0000:00:02.0"), {}, (), (), ()),
+        (intel("0000:00:02.0"), {"OLLAMA_IGPU_ENABLE": "true"}, (), MESA, ("vulkan",)),
+        (intel("0000:00:02.0", "0000:03:00.0"), {}, (), MESA, ("vulkan",)),
+        (replace(JETSON, jetson="R35"), {}, ("jetpack5",), (), ("cuda_jetpack5",)),
+        (replace(JETSON, jetson="R36"), {}, ("jetpack6",), (), ("cuda_jetpack6",)),
+        (replace(JETSON, jetson="R38"), {}, (), (), ()),
+        (replace(JETSON, jetson="R32"), {}, (), (), ()),
+    ],
+)
+def test_what_a_gpu_needs(
+    identity: Identity,
+    environment: Mapping[str, str],
+    further: tuple[str, ...],
+    packages: tuple[str, ...],
+    needed: tuple[str, ...],
+) -> None:
+    assert archives(identity, environment) == further
+    assert vulkan(identity, environment) == packages
+    assert libraries(identity, environment) == needed
+
+
+def test_rocm_may_be_said() -> None:
+    assert archives(amd("gfx1031"), {}, rocm=True) == ("rocm",)
+    assert archives(amd("gfx942"), {}, rocm=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("family", "package"), [("redhat", "vulkan-loader"), ("arch", "vulkan-intel"), ("suse", "libvulkan1")]
+)
+def test_each_family_has_its_packages(family: str, package: str) -> None:
+    assert package in vulkan(replace(intel("0000:03:00.0"), os=replace(DEBIAN, family=family)), {})
