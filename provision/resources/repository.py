@@ -218,8 +218,8 @@ fi
 expired=$(gpg --batch --show-keys --with-colons {key} 2>/dev/null | awk -F: '$1 == "pub" && $2 == "e" {{ print $7 }}')
 if [ -n "$expired" ]; then
     rm -f {key}
-    echo "the key expired on $(date -d "@$expired" +%Y-%m-%d): give the repository's current one," \
-        "or set the host's clock, which says $(date +%Y-%m-%d)" >&2
+    ended=$(date -d "@$expired" +%Y-%m-%d) today=$(date +%Y-%m-%d)
+    echo "the key expired on $ended: give the repository's current one, or set the host's clock, which says $today" >&2
     exit 1
 fi
 mkdir -p {folder}
