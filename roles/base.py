@@ -13,7 +13,21 @@ from provision.resources.service import Service
 from provision.values import Secret, sha256
 from provision.view import HostView, OpenPort
 
-PACKAGES = ("ca-certificates", "curl", "zstd", "gpg")
+# What the other roles use, by family. gpg compares the keys of repositories. Fresh systems of Red Hat's family have the
+# small curl, Amazon's the small gpg, too: they refuse the whole ones.
+PACKAGES = {
+    "debian": ("ca-certificates", "curl", "zstd", "gpg"),
+    "redhat": ("ca-certificates", "curl|curl-minimal", "zstd", "gnupg2|gnupg2-minimal", "tar", "gzip"),
+    "suse": ("ca-certificates", "curl", "zstd", "gpg2", "tar", "gzip"),
+    "arch": ("ca-certificates", "curl", "zstd", "gnupg", "tar", "gzip"),
+}
+# What keeps the clock: (packages, unit). On Arch it is a part of systemd.
+CLOCKS: dict[str, tuple[tuple[str, ...], str]] = {
+    "debian": (("systemd-timesyncd",), "systemd-timesyncd"),
+    "redhat": (("chrony",), "chronyd"),
+    "suse": (("chrony",), "chronyd"),
+    "arch": ((), "systemd-timesyncd"),
+}
 PROXY_FILE = "/etc/provision/proxy.env"
 """KEY=value lines, 0600: for `EnvironmentFile=` of units and for downloads. Passwords stand nowhere else."""
 
@@ -50,7 +64,7 @@ class Settings(BaseModel):
     ca_certificates: list[str] = Field(
         default=[], description="PEM files beside the inventory that every server trusts.", examples=["ca/office.crt"]
     )
-    proxy: Proxy | None = Field(None, description="The way out of the office, for apt, Docker and Ollama.")
+    proxy: Proxy | None = Field(None, description="The way out of the office, for packages, Docker and Ollama.")
     open_ports: list[int] = Field(
         default=[],
         description="TCP ports of other programs that may answer others; `verify` fails for any that is not declared.",
@@ -58,38 +72,45 @@ class Settings(BaseModel):
     )
     time: bool = Field(
         True,
-        description="Keep the clock right: with chrony, ntpsec or openntpd where one is there, else systemd-timesyncd.",
+        description="Keep the clock right: with chrony, ntpsec or openntpd where one is there, else with the family's:"
+        " systemd-timesyncd or chrony.",
     )
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     """Proxy first: packages may need it. Then packages, certificates, clock."""
+    os = host.identity.os
     variables = proxy_variables(want.proxy) if want.proxy else {}
     if variables:
-        schemes = [(scheme, f"{scheme.upper()}_PROXY") for scheme in ("http", "https")]
-        lines = "".join(
-            f'Acquire::{scheme}::Proxy "{variables[key]}";\n' for scheme, key in schemes if key in variables
-        )
         yield Directory("/etc/provision", mode="0755")
         yield proxy_file(variables)
-        yield File(APT_PROXY, lines, mode="0600", sensitive=True)
-    else:
-        yield Absent(APT_PROXY, "no proxy is declared")
+    if os.family == "debian":
+        yield apt_proxy(variables)
+    if not variables:
         yield Absent(PROXY_FILE, "no proxy is declared")
-    # gpg is looked at by repositories; systemd-timesyncd is a package of its own on Debian and Ubuntu. Packages of time
-    # daemons conflict with each other: the one that is there stays.
-    keeper = host.identity.time_daemon
-    clock = ("systemd-timesyncd",) if want.time and not keeper else ()
-    yield Package((*PACKAGES, *clock, *(name for name in want.packages if name not in PACKAGES)))
+    # Packages of time daemons conflict with each other: the one that is there stays.
+    daemon, unit = CLOCKS[os.family]
+    keeper = host.identity.time_daemon or unit
+    names = (*PACKAGES[os.family], *(daemon if want.time and keeper == unit else ()))
+    yield Package((*names, *(name for name in want.packages if name not in names)), host.identity.package_manager)
     for name in want.ca_certificates:
         path = host.find(name)
         if path is None:
             raise ValueError(f"the certificate {name} is neither beside the inventory nor in its templates")
-        yield Certificates(path.stem, path.read_text())
+        yield Certificates(path.stem, path.read_text(), os.family)
     if want.time:
         # A container's clock is its machine's: the unit is enabled for the day it is none, and cannot run now.
         runs = None if "container" in host.identity.marks else True
-        yield Service(keeper or "systemd-timesyncd", enabled=True, running=runs)
+        yield Service(keeper, enabled=True, running=runs)
+
+
+def apt_proxy(variables: dict[str, str]) -> File | Absent:
+    """What apt reads; the other package managers are given the proxy file's variables."""
+    if not variables:
+        return Absent(APT_PROXY, "no proxy is declared")
+    schemes = [(scheme, f"{scheme.upper()}_PROXY") for scheme in ("http", "https")]
+    lines = "".join(f'Acquire::{scheme}::Proxy "{variables[key]}";\n' for scheme, key in schemes if key in variables)
+    return File(APT_PROXY, lines, mode="0600", sensitive=True)
 
 
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:

@@ -14,17 +14,40 @@ from provision.resources.base import Resource
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
 from provision.resources.file import Absent, File
 from provision.resources.package import Package
-from provision.resources.repository import Repository, key_at
+from provision.resources.repository import Repository, key_at, rpm_arch
 from provision.resources.service import Service
 from provision.values import sha256
 from provision.view import HostView
 
-# Docker's own key for Debian and Ubuntu (docs.docker.com: engine/install/debian).
-FINGERPRINT = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+# Docker's own keys (docs.docker.com: engine/install/debian, engine/install/rhel).
+FINGERPRINTS = {
+    "debian": "9DC858229FC7DD38854AE2D88D81803C0EBFCD88",
+    "redhat": "060A61C51B558A7F742B77AAC52FEB6B621E9F35",
+}
+# The distribution's own engine, by id or family. Red Hat's and its rebuilds have none, only podman.
+OWN: dict[str, tuple[str, ...]] = {
+    "debian": ("docker.io", "iptables"),
+    "fedora": ("moby-engine", "docker-cli"),
+    "amzn": ("docker",),
+    "suse": ("docker",),
+    "arch": ("docker",),
+}
+DOCKER_CE = ("docker-ce", "docker-ce-cli", "containerd.io")
+# Where Docker's own packages are, below `repository`, by id.
+SITES = {
+    "debian": "debian",
+    "ubuntu": "ubuntu",
+    "fedora": "fedora",
+    "rhel": "rhel",
+    "centos": "centos",
+    "rocky": "centos",
+    "almalinux": "centos",
+    "ol": "centos",
+}
 # Neither reads /etc/docker/daemon.json, and the service is not docker.service.
 NO_ENGINE = {
     "snap": "Docker is a snap, which keeps its configuration elsewhere; save what its volumes hold, snap remove docker",
-    "podman-docker": "podman-docker stands in Docker's place; apt-get remove podman-docker, or leave out this role",
+    "podman-docker": "podman-docker stands in Docker's place; remove podman-docker on the host, or leave out this role",
 }
 PROXY_FILE = "/etc/provision/proxy.env"
 PROXY_DROP_IN = "/etc/systemd/system/docker.service.d/50-provision-proxy.conf"
@@ -35,8 +58,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    channel: Literal["distribution", "docker-ce"] = Field(
-        "distribution", description="Where the engine comes from. One that is installed already is kept."
+    channel: Literal["distribution", "docker-ce"] | None = Field(
+        None,
+        description="Where the engine comes from: by default the distribution, or Docker where that has none."
+        " One that is installed already is kept.",
     )
     repository: str = Field(
         "https://download.docker.com/linux", description="For docker-ce: the repository, or a mirror of it."
@@ -45,7 +70,9 @@ class Settings(BaseModel):
         "",
         description="For docker-ce: the key, an address or a file beside the inventory; if empty, its own.",
     )
-    fingerprint: str = Field(FINGERPRINT, description="The key's fingerprint.", pattern="^[0-9A-F]{40}$")
+    fingerprint: str = Field(
+        "", description="The key's fingerprint; if empty, that of Docker's own.", pattern="^([0-9A-F]{40})?$"
+    )
     log_max_size: str = Field("10m", description="A container's log is rotated at this size.")
     log_max_file: int = Field(3, ge=1, description="How many rotated logs are kept.")
     live_restore: bool = Field(True, description="Containers survive a restart of the engine.")
@@ -61,11 +88,11 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     identity = host.identity
     source = origin(identity, want.channel)
     repositories: tuple[Resource, ...] = ()
-    if source == want.channel == "docker-ce":
+    if source == "docker-ce" and channel(identity.os, want.channel) == "docker-ce":
         repository = docker_ce(host, want)
         repositories = (repository,)
         yield repository
-    engine = Package(packages(identity.os, source), after=repositories)
+    engine = Package(packages(identity.os, source), identity.package_manager, after=repositories)
     proxy = proxy_drop_in(host)
     config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))
     yield engine
@@ -83,26 +110,41 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     )
 
 
-def origin(identity: Identity, channel: str) -> str:
+def own(os: OS) -> tuple[str, ...]:
+    """The distribution's engine; empty where it has none. From trixie on Debian has the client in another package."""
+    names = OWN.get(os.id) or OWN.get(os.family, ())
+    return (names[0], "docker-cli", *names[1:]) if os.id == "debian" and int(os.major or 0) >= 13 else names
+
+
+def channel(os: OS, wanted: str | None) -> str:
+    """Where the engine comes from.
+
+    Raises:
+        ValueError: it cannot come from there.
+    """
+    if wanted == "docker-ce" and os.id not in SITES:
+        raise ValueError(f"Docker has no packages for {os.name}; leave out docker.channel for its own")
+    if wanted == "distribution" and not own(os):
+        raise ValueError(f"{os.name} has no Docker of its own; leave out docker.channel, or say docker-ce")
+    return wanted or ("distribution" if own(os) else "docker-ce")
+
+
+def origin(identity: Identity, wanted: str | None) -> str:
     """The package of the engine that is there, whatever is declared; else the declared one.
 
     Raises:
-        ValueError: what is there cannot be configured.
+        ValueError: what is there cannot be configured, or what is declared not be had.
     """
     if out := NO_ENGINE.get(identity.docker_package):
         raise ValueError(out)
-    return identity.docker_package or ("docker-ce" if channel == "docker-ce" else "docker.io")
+    if identity.docker_package:
+        return identity.docker_package
+    return "docker-ce" if channel(identity.os, wanted) == "docker-ce" else own(identity.os)[0]
 
 
 def packages(os: OS, source: str) -> tuple[str, ...]:
-    """The engine's packages. From trixie on Debian has the client in a package of its own, only recommended."""
-    if source == "docker-ce":
-        return ("docker-ce", "docker-ce-cli", "containerd.io")
-    if source != "docker.io":
-        return (source,)
-    if os.id == "debian" and int(os.version.partition(".")[0] or 0) >= 13:
-        return ("docker.io", "docker-cli", "iptables")
-    return ("docker.io", "iptables")
+    """The packages that go with an engine's."""
+    return next((names for names in (DOCKER_CE, own(os)) if source in names[:1]), (source,))
 
 
 def docker_ce(host: HostView, want: Settings) -> Repository:
@@ -111,11 +153,16 @@ def docker_ce(host: HostView, want: Settings) -> Repository:
     Raises:
         ValueError: its key is not there.
     """
-    os = host.identity.os
-    base = f"{want.repository.rstrip('/')}/{os.id}"
+    os, arch = host.identity.os, host.identity.arch
+    base = f"{want.repository.rstrip('/')}/{SITES[os.id]}"
     key = key_at(want.key or f"{base}/gpg", host.find)
-    fingerprint, arch = want.fingerprint, host.identity.arch
-    return Repository("docker", base, os.codename, "stable", key, fingerprint, arch, proxy_file=PROXY_FILE)
+    fingerprint = want.fingerprint or FINGERPRINTS[os.family]
+    if os.family == "debian":
+        return Repository("docker", base, os.codename, "stable", key, fingerprint, arch, proxy_file=PROXY_FILE)
+    uri = f"{base}/{os.major}/{rpm_arch(arch)}/stable"
+    return Repository(
+        "docker", uri, "", "", key, fingerprint, proxy_file=PROXY_FILE, manager=host.identity.package_manager
+    )
 
 
 def daemon(want: Settings, cdi: bool) -> dict[str, Any]:

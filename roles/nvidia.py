@@ -21,10 +21,11 @@ from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, 
 from provision.resources.file import Absent, File
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver, OldDriver
 from provision.resources.package import Package
-from provision.resources.repository import Repository, key_at
+from provision.resources.repository import Repository, key_at, rpm_arch
 from provision.resources.service import Service
 from provision.view import HostView
 
+SITE = "https://nvidia.github.io/libnvidia-container/stable"
 # Primary key of NVIDIA's container toolkit repository (facts: cloud-native-docs, install-guide).
 FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 PROXY_FILE = "/etc/provision/proxy.env"
@@ -71,8 +72,9 @@ class Settings(BaseModel):
         "", description="That key's fingerprint; if empty, NVIDIA's.", pattern="^([0-9A-F]{40})?$"
     )
     repository: str = Field(
-        "https://nvidia.github.io/libnvidia-container/stable/deb",
-        description="The toolkit's repository, or a mirror of it.",
+        "",
+        description="The toolkit's repository, or a mirror of it; if empty, NVIDIA's own for the family.",
+        examples=["http://mirror.office.lan/libnvidia-container/stable/deb"],
     )
     key: str = Field(
         "https://nvidia.github.io/libnvidia-container/gpgkey",
@@ -113,9 +115,9 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     if identity.os.family == "debian":
         yield File(HOLD, held(found.kept)) if want.hold else Absent(HOLD, "nvidia.hold is false")
     yield File(MODULES, "nvidia\nnvidia-uvm\n")
-    install: tuple[Resource, ...] = (Package(found.names, after=sources),)
+    install: tuple[Resource, ...] = (Package(found.names, identity.package_manager, after=sources),)
     if found.headers:
-        install = (KernelHeaders(Package(found.headers)), *install)
+        install = (KernelHeaders(Package(found.headers, identity.package_manager)), *install)
     if identity.nvidia_driver and drivers.branch(identity.nvidia_driver) < need.minimum:
         install = (OldDriver(identity.nvidia_driver), *install)
     yield from install
@@ -151,7 +153,16 @@ def nvidias_own(host: HostView, want: Settings, folder: str) -> Repository:
     uri = f"{want.driver_repository.rstrip('/')}/{folder}"
     file, fingerprint = drivers.repository_key(host.identity.os)
     key = key_at(want.driver_key or f"{uri}/{file}", host.find)
-    return Repository("nvidia-driver", uri, "/", "", key, want.driver_fingerprint or fingerprint, proxy_file=PROXY_FILE)
+    return Repository(
+        "nvidia-driver",
+        uri,
+        "/" if host.identity.os.family == "debian" else "",
+        "",
+        key,
+        want.driver_fingerprint or fingerprint,
+        proxy_file=PROXY_FILE,
+        manager=host.identity.package_manager,
+    )
 
 
 def pin() -> str:
@@ -168,12 +179,10 @@ def held(prefixes: tuple[str, ...]) -> str:
 def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     """What gives the GPUs to containers."""
     identity = host.identity
-    key = key_at(want.key, host.find)
-    uri = f"{want.repository.rstrip('/')}/{identity.arch}"
-    repository = Repository("nvidia-container-toolkit", uri, "/", "", key, want.fingerprint, proxy_file=PROXY_FILE)
-    toolkit = Package(PACKAGES, after=(repository,))
+    repositories = toolkit_repository(host, want)
+    toolkit = Package(PACKAGES if repositories else PACKAGES[:1], identity.package_manager, after=repositories)
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
-    yield repository
+    yield from repositories
     yield toolkit
     if not (want.runtime and "docker" in host.roles):
         yield specification
@@ -192,3 +201,21 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     )
     yield specification
     yield DockerGpus(after=("service:docker", "service:docker/nvidia", specification))
+
+
+def toolkit_repository(host: HostView, want: Settings) -> tuple[Repository, ...]:
+    """NVIDIA's; none where the distribution has the toolkit itself.
+
+    Raises:
+        ValueError: its key is not there.
+    """
+    os, arch, manager = host.identity.os, host.identity.arch, host.identity.package_manager
+    if os.id == "fedora" or os.family == "arch":
+        return ()
+    name, key, proxy = "nvidia-container-toolkit", key_at(want.key, host.find), PROXY_FILE
+    if os.family == "debian":
+        uri = f"{(want.repository or f'{SITE}/deb').rstrip('/')}/{arch}"
+        return (Repository(name, uri, "/", "", key, want.fingerprint, proxy_file=proxy),)
+    # There the metadata is signed, not the packages (nvidia-container-toolkit.repo: repo_gpgcheck=1, gpgcheck=0).
+    uri = f"{(want.repository or f'{SITE}/rpm').rstrip('/')}/{rpm_arch(arch)}"
+    return (Repository(name, uri, "", "", key, want.fingerprint, proxy_file=proxy, manager=manager, signed="metadata"),)

@@ -184,7 +184,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     # The server keeps its key there.
     yield Directory(f"{HOME}/.ollama", mode="0755", owner="ollama", group="ollama")
     yield models
-    drivers: tuple[Resource, ...] = (Package(vulkan),) if vulkan else ()
+    drivers: tuple[Resource, ...] = (Package(vulkan, host.identity.package_manager),) if vulkan else ()
     yield from drivers
     yield release
     for path in ("/usr/bin/ollama", "/usr/local/lib/ollama", "/usr/lib/ollama"):
@@ -192,7 +192,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield unit
     yield drop_in
     if want.listen == "lan":
-        yield Package(("nftables",))
+        yield Package(("nftables",), host.identity.package_manager)
         yield Firewall((Guarded(want.port, sources(host, want)),))
     service = Service(
         "ollama",

@@ -208,10 +208,23 @@ amd() {
     grep -H -E '^(gfx_target_version|location_id|domain) ' "$at"/*/properties | sed 's|.*/nodes/||' | lines kfd
 }
 
-engine() { # the package that Docker came with, in dpkg's own lists: asking dpkg-query would cost half of this part
+engine() { # the package that Docker came with, in dpkg's and pacman's own lists: asking them would cost half of this part
+    # (rpm has none that sh can read, and is asked where something is there)
     at /var/lib/dpkg/info
     grep -lE '^/usr/s?bin/dockerd$' "$at"/docker-ce.list "$at"/docker.io.list "$at"/moby-engine.list | lines docker_package
     grep -lx /usr/bin/docker "$at"/podman-docker.list | lines docker_package
+    at /var/lib/pacman/local
+    for package in docker podman-docker; do
+        for folder in "$at/$package"-[0-9]*; do [ -d "$folder" ] && say docker_package "$package"; done
+    done
+    if has rpm && ! has dpkg; then
+        for path in /usr/bin/dockerd /usr/sbin/dockerd /usr/bin/docker; do
+            at "$path"
+            [ -e "$at" ] || continue
+            package=$(rpm -qf --qf '%{NAME}' "$path")
+            case $package in docker-ce | moby-engine | docker | podman-docker) say docker_package "$package" ;; esac
+        done
+    fi
     at /snap/docker
     [ -d "$at" ] && say docker_package /snap
 }

@@ -4,8 +4,28 @@ from collections.abc import Callable
 
 from provision.facts.model import Identity
 
-_SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04", "26.04")}
-_NAMES = "Debian 12 and 13, Ubuntu 22.04, 24.04 and 26.04"
+_ENTERPRISE = ("9", "10")
+# By id: versions, or their parts before the first dot. None: any, a rolling release.
+_SUPPORTED: dict[str, tuple[str, ...] | None] = {
+    "debian": ("12", "13"),
+    "ubuntu": ("22.04", "24.04", "26.04"),
+    "rhel": _ENTERPRISE,
+    "centos": _ENTERPRISE,
+    "rocky": _ENTERPRISE,
+    "almalinux": _ENTERPRISE,
+    "ol": _ENTERPRISE,
+    "amzn": ("2023",),
+    "opensuse-leap": ("15.6", "16"),
+    "sles": ("15",),
+    "arch": None,
+    "archarm": None,
+}
+_FEDORA = 41
+"""The oldest; every later one has dnf 5, too."""
+_NAMES = (
+    "Debian 12 and 13, Ubuntu 22.04, 24.04 and 26.04, RHEL, CentOS Stream, Rocky, Alma and Oracle Linux 9 and 10, "
+    "Fedora from 41, Amazon Linux 2023, openSUSE Leap 15.6 and 16, SLES 15, Arch Linux"
+)
 _IMMUTABLE = (
     "coreos",
     "silverblue",
@@ -74,13 +94,24 @@ def _no_systemd(identity: Identity) -> str | None:
 
 def _unknown(identity: Identity) -> str | None:
     os = identity.os
-    if os.version in _SUPPORTED.get(os.id, ()):
+    versions = _SUPPORTED.get(os.id, ())
+    if versions is None or os.version in versions or os.major in versions:
         return None
-    if os.id in _SUPPORTED:
+    if os.id == "fedora" and os.major.isdecimal() and int(os.major) >= _FEDORA:
+        return None
+    if os.id in _SUPPORTED or os.id == "fedora":
         return f"{os.name} is not supported; supported are {_NAMES}"
     return f"{os.name} is not supported yet; supported are {_NAMES}"
 
 
+def _no_manager(identity: Identity) -> str | None:
+    family, found = identity.os.family, identity.package_manager
+    if found not in _MANAGERS[family]:
+        return f"it has no {_MANAGERS[family][0]}, with which {identity.os.name} installs packages; install it there"
+    return None
+
+
+_MANAGERS = {"debian": ("apt",), "redhat": ("dnf", "dnf5"), "suse": ("zypper",), "arch": ("pacman",)}
 _CHECKS: tuple[Callable[[Identity], str | None], ...] = (
     _declarative,
     _musl,
@@ -89,4 +120,5 @@ _CHECKS: tuple[Callable[[Identity], str | None], ...] = (
     _narrow,
     _no_systemd,
     _unknown,
+    _no_manager,
 )

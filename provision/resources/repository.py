@@ -1,26 +1,34 @@
-"""A package repository of apt: a deb822 file of ours, and its key, pinned by fingerprint."""
+"""A package repository: a file of ours (deb822, or `.repo` of dnf and zypper), and its key, pinned by fingerprint."""
 
 import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, look, seen
-from provision.resources.package import APT, apt_progress
+from provision.resources.managers import apt_progress, shell
 from provision.values import quote, sha256
 
 SOURCES = "/etc/apt/sources.list.d"
 KEYRINGS = "/etc/apt/keyrings"
+# dnf's and zypper's.
+FOLDERS = {"dnf": "/etc/yum.repos.d", "dnf5": "/etc/yum.repos.d", "zypper": "/etc/zypp/repos.d"}
+RPM_KEYS = "/etc/pki/rpm-gpg"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What is there: our file, the fingerprints of the keys in the keyring, older files that name the same address."""
+    """What is there: our file, the fingerprints of the keys in the keyring, older files that name the same address.
+
+    `imported` are the keys that rpm trusts, by the ends of their fingerprints.
+    """
 
     file: Found
     fingerprints: tuple[str, ...]
     rivals: tuple[str, ...]
+    imported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,14 @@ class Repository:
     Args:
         name: file name of the sources and the keyring, without suffix.
         uri: base address.
-        suites: `stable`, a code name, or `/` for a flat repository.
-        components: none for a flat repository.
+        suites: of apt: `stable`, a code name, or `/` for a flat repository.
+        components: of apt: none for a flat repository.
         key: address of the key, or a file of the control machine.
         fingerprint: of its primary key, 40 hex digits. A keyring with any other primary key is refused.
-        architecture: as dpkg says it.
+        architecture: as dpkg says it; with rpm it is a part of the address.
         proxy_file: a file of shell assignments (`HTTPS_PROXY=...`) that the download of the key reads, if it exists.
+        manager: `apt`, `dnf`, `dnf5` or `zypper`. pacman's repositories have all that is needed.
+        signed: whether the key signs the `packages` or only the `metadata` that holds their digests (of rpm).
     """
 
     name: str
@@ -46,6 +56,8 @@ class Repository:
     fingerprint: str
     architecture: str = ""
     proxy_file: str = field(default="", repr=False)
+    manager: str = "apt"
+    signed: Literal["packages", "metadata"] = "packages"
 
     @property
     def id(self) -> str:
@@ -55,11 +67,13 @@ class Repository:
     @property
     def keyring(self) -> str:
         """Where the key is kept."""
-        return f"{KEYRINGS}/{self.name}.gpg"
+        return f"{KEYRINGS}/{self.name}.gpg" if self.manager == "apt" else f"{RPM_KEYS}/provision-{self.name}.asc"
 
     @property
     def sources(self) -> File:
-        """The deb822 file."""
+        """Our file."""
+        if self.manager != "apt":
+            return File(f"{FOLDERS[self.manager]}/{self.name}.repo", self._repo())
         fields = {
             "Types": "deb",
             "URIs": self.uri,
@@ -71,15 +85,39 @@ class Repository:
         text = "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
         return File(f"{SOURCES}/{self.name}.sources", text)
 
+    def _repo(self) -> str:
+        packages = self.signed == "packages"
+        fields = {
+            "name": self.name,
+            "baseurl": self.uri,
+            "enabled": "1",
+            "gpgcheck": "1" if packages or self.manager == "zypper" else "0",
+            "repo_gpgcheck": "0" if packages else "1",
+            "gpgkey": f"file://{self.keyring}",
+        }
+        if self.manager == "zypper":
+            fields |= {"pkg_gpgcheck": "1" if packages else "0", "autorefresh": "1"}
+        return f"[{self.name}]\n" + "".join(f"{key}={value}\n" for key, value in fields.items())
+
     def probe(self) -> str:
         """Our file, then the keyring's fingerprints, then other files that name the address."""
         bare = self.uri.rstrip("/").partition("://")[2]
         return (
             f"gpg --batch --show-keys --with-colons {quote(self.keyring)} 2>/dev/null |\n"
             '  awk -F: \'$1 == "pub" { p = 1 } $1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
-            f"grep -lF {quote(bare)} {SOURCES}/*.list {SOURCES}/*.sources /etc/apt/sources.list 2>/dev/null |\n"
-            "  sed 's/^/rival=/'\necho --\n" + look(self.sources.path, content=True)
+            f"grep -lF {quote(bare)} {self._others} 2>/dev/null |\n"
+            f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + look(self.sources.path, content=True)
         )
+
+    @property
+    def _others(self) -> str:
+        if self.manager == "apt":
+            return f"{SOURCES}/*.list {SOURCES}/*.sources /etc/apt/sources.list"
+        return f"{FOLDERS[self.manager]}/*.repo"
+
+    @property
+    def _trusted(self) -> str:
+        return "" if self.manager == "apt" else "rpm -q gpg-pubkey --qf 'imported=%{VERSION}\\n' 2>/dev/null\n"
 
     def observe(self, section: Section) -> Listed:
         """What is there.
@@ -91,7 +129,8 @@ class Repository:
         lines = [line.partition("=") for line in head.decode("utf-8", "replace").splitlines()]
         rivals = (value for key, _, value in lines if key == "rival" and value != self.sources.path)
         prints = (value for key, _, value in lines if key == "fpr")
-        return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals))
+        imported = tuple(value.upper() for key, _, value in lines if key == "imported")
+        return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals), imported)
 
     def plan(self, observed: Listed, pending: Pending) -> Change | None:
         """`create` or `update`.
@@ -102,6 +141,9 @@ class Repository:
         if observed.rivals:
             raise ValueError(f"{', '.join(observed.rivals)} names the same repository; remove it or what it says")
         key_is_right = observed.fingerprints == (self.fingerprint,)
+        if self.manager != "apt":
+            # rpm names a key by the last 8 digits of its fingerprint, from rpm 6 on by all 40.
+            key_is_right &= any(len(end) >= 8 and self.fingerprint.endswith(end) for end in observed.imported)
         change = self.sources.plan(observed.file, pending)
         if change is None and key_is_right:
             return None
@@ -113,7 +155,7 @@ class Repository:
     def steps(self, change: Change) -> Iterator[Step]:
         """The key first, then the file, then this repository's package lists."""
         key = f"{INCOMING}/{self.name}.key"
-        yield Run(f"mkdir -p -m 0700 {INCOMING}\n")
+        yield Run(f"umask 077\nmkdir -p {INCOMING}\n")
         if isinstance(self.key, Path):
             yield Upload(key, self.key)
         else:
@@ -126,14 +168,27 @@ class Repository:
                 keyring=quote(self.keyring),
                 folder=quote(posixpath.dirname(self.keyring)),
                 wanted=quote(self.fingerprint),
+                keep=(_BINARY if self.manager == "apt" else "cp {key} {keyring}").format(
+                    key=quote(key), keyring=quote(self.keyring)
+                ),
             )
         )
         yield from self.sources.steps(change)
-        refresh = (
-            f"-o Dir::Etc::sourcelist={quote(self.sources.path)} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
-        )
-        script = f"{APT}apt update {refresh} 2>&1\n"
-        yield Job(f"apt-update-{sha256(self.name)[:12]}", script, progress=apt_progress, timeout=900)
+        if self.manager == "apt":
+            where = f"-o Dir::Etc::sourcelist={quote(self.sources.path)} -o Dir::Etc::sourceparts=-"
+            script = f"{shell('apt-get')}apt update {where} -o APT::Get::List-Cleanup=0 2>&1\n"
+            yield Job(f"apt-update-{sha256(self.name)[:12]}", script, progress=apt_progress, timeout=900)
+            return
+        # Only now: rpm trusts a key for every repository.
+        yield Run(f"rpmkeys --import {quote(self.keyring)}\n")
+        tool = "zypper --non-interactive refresh" if self.manager == "zypper" else "dnf -y makecache --repo"
+        script = f"{shell('proxy')}{tool} {quote(self.name)} 2>&1\n"
+        yield Job(f"refresh-{sha256(self.name)[:12]}", script, timeout=900)
+
+
+def rpm_arch(arch: str) -> str:
+    """`x86_64` for `amd64`."""
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
 
 
 def key_at(name: str, find: Callable[[str], Path | None]) -> str | Path:
@@ -167,7 +222,13 @@ if [ -n "$expired" ]; then
     exit 1
 fi
 mkdir -p {folder}
-if grep -q 'BEGIN PGP' {key}; then gpg --batch --yes --dearmor -o {keyring} {key}; else cp {key} {keyring}; fi || exit 1
+{keep} || exit 1
 rm -f {key}
 chmod 0644 {keyring}
 """
+
+# apt wants it in binary form; rpm reads it as text.
+_BINARY = """\
+{{
+    if grep -q 'BEGIN PGP' {key}; then gpg --batch --yes --dearmor -o {keyring} {key}; else cp {key} {keyring}; fi
+}}"""

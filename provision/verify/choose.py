@@ -57,12 +57,12 @@ def checks_of(host: Host, declared: Declared, view: HostView, inventory: Path) -
 
 
 def _system(resources: Sequence[Resource]) -> Iterator[Check]:
-    packages = tuple(name for one in resources if isinstance(one, Package) for name in one.names)
+    packages = [one for one in resources if isinstance(one, Package)]
     files = tuple(one for one in resources if isinstance(one, File | Directory))
     users = tuple(one for one in resources if isinstance(one, User))
     groups = tuple(one for one in resources if isinstance(one, Group))
     if packages:
-        yield Packages(tuple(dict.fromkeys(packages)))
+        yield Packages(tuple(dict.fromkeys(name for one in packages for name in one.names)), packages[0].manager)
     if files:
         yield Files(files)
     if users or groups:

@@ -1,4 +1,4 @@
-"""Images of the lab's hosts: Debian 12 and 13 with systemd and sshd, without Python."""
+"""Images of the lab's hosts: Debian 12 and 13 with systemd and sshd, without Python; stand-ins for other families."""
 
 import io
 import subprocess
@@ -12,6 +12,8 @@ from tests.lab.cache import RECIPES, LabError, locked, recipe_hash, root, run, s
 from tests.lab.machine import client, sources
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+FAMILIES = ("rocky", "opensuse", "arch")
+"""Debian 13 that says it is of another family, with that one's real package tools (from Debian) and hidden own ones."""
 VARIANTS = ("bare", "plain", "sudo-password", "su-only", "max-sessions-1")
 SUDO_PASSWORD = "lab-sudo"
 """admin's password in the variant `sudo-password`."""
@@ -49,8 +51,9 @@ def key() -> Path:
 
 def tag(suite: str, variant: str = "plain") -> str:
     """The image of a host: `provision-lab/debian-13:plain`."""
-    if suite not in SUITES or variant not in VARIANTS:
-        raise LabError(f"no lab image {suite} {variant}: one of {', '.join(SUITES)}; {', '.join(VARIANTS)}")
+    if (suite not in SUITES or variant not in VARIANTS) and (suite not in FAMILIES or variant != "plain"):
+        known = ", ".join((*SUITES, *FAMILIES))
+        raise LabError(f"no lab image {suite} {variant}: one of {known}; {', '.join(VARIANTS)}")
     return f"provision-lab/{suite}:{variant}"
 
 
@@ -69,7 +72,26 @@ def host_image(suite: str) -> None:
         base = debootstrapped(SUITES[suite], BASE_PACKAGES)
         with stage(f"host images {suite}: {' '.join(missing)}"):
             for variant in missing:
-                _build(files, suite, variant, base, recipe)
+                _build(files, tag(suite, variant), variant, recipe, BASE=base, DOWNLOAD=" ".join(DOWNLOADED[suite]))
+
+
+def family_images() -> None:
+    """Build the stand-ins for other families, unless they are there and of the same recipe.
+
+    Raises:
+        LabError: a build failed; its last lines are shown.
+    """
+    host_image("debian-13")
+    base = tag("debian-13", "bare")
+    folder = RECIPES / "families"
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    recipe = recipe_hash(folder, client().images.get(base).labels[_LABEL])
+    with locked("image-families"):
+        missing = [family for family in FAMILIES if not _is_built(tag(family), recipe)]
+        if missing:
+            with stage(f"stand-ins for other families: {' '.join(missing)}"):
+                for family in missing:
+                    _build(files, tag(family), family, recipe, BASE=base)
 
 
 def _context_files(suite: str) -> dict[str, bytes]:
@@ -91,7 +113,7 @@ def _is_built(name: str, recipe: str) -> bool:
         return False
 
 
-def _build(files: dict[str, bytes], suite: str, variant: str, base: str, recipe: str) -> None:
+def _build(files: dict[str, bytes], name: str, target: str, recipe: str, **arguments: str) -> None:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         for name, data in files.items():
@@ -104,16 +126,16 @@ def _build(files: dict[str, bytes], suite: str, variant: str, base: str, recipe:
         client().images.build(
             fileobj=context,
             custom_context=True,
-            tag=tag(suite, variant),
-            target=variant,
-            buildargs={"BASE": base, "DOWNLOAD": " ".join(DOWNLOADED[suite])},
+            tag=name,
+            target=target,
+            buildargs=arguments,
             labels={_LABEL: recipe},
             rm=True,
             forcerm=True,
         )
     except BuildError as error:
         lines = [str(entry.get("stream", "")).strip() for entry in error.build_log if isinstance(entry, dict)]
-        raise LabError(f"image {tag(suite, variant)}: {error.msg}: {' | '.join(lines[-8:])}") from error
+        raise LabError(f"image {name}: {error.msg}: {' | '.join(lines[-8:])}") from error
 
 
 def debootstrapped(suite: str, packages: tuple[str, ...]) -> str:

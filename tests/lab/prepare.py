@@ -34,6 +34,7 @@ def prepare() -> Lab:
     hosts = (partial(images.host_image, suite) for suite in reversed(images.SUITES))
     # The longest first: two at a time, as the smallest machine has cores.
     _together(open_webui.archive, *hosts, ollama.releases, gguf.tiny)
+    images.family_images()
     return Lab(images.key(), _artifacts())
 
 

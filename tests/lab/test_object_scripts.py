@@ -8,6 +8,7 @@ import pytest
 
 from provision.models.modelfile import Modelfile
 from provision.resources.base import Change, Job, Pending, Resource, Run
+from provision.resources.ca import STORES, Certificates
 from provision.resources.cdi import DockerGpus
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
@@ -20,10 +21,13 @@ from provision.resources.models_directory import ModelsDirectory
 from provision.resources.network import Network
 from provision.resources.nvidia_driver import NvidiaDriver, OldDriver
 from provision.resources.ollama_model import OllamaModel
+from provision.resources.package import Package
 from provision.resources.release import Release
+from provision.resources.repository import Repository
 from provision.resources.service import Service
 from provision.resources.volume import Volume
 
+MANAGERS = ("apt", "dnf", "zypper")
 FOUND = Store(tags={"registry.ollama.ai/library/old:latest": Tag("old:latest", "aa", 1)}, free=1 << 40)
 
 
@@ -56,6 +60,12 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         OldDriver("535.183.01"),
         DockerConfig({"live-restore": True}),
         Service("docker", files=("/a", "/b"), before_restart=KEEP_CONTAINERS, on_reload=RELOAD, on_failure=RESTORE),
+        *(Package(("it's|other", "b"), name) for name in ("apt", "dnf", "dnf5", "zypper", "pacman")),
+        *(
+            Repository("own", "https://a.test/x", "", "", "https://a.test/k", "06" * 20, manager=name)
+            for name in MANAGERS
+        ),
+        *(Certificates("office", "-----BEGIN CERTIFICATE-----\n" + "A" * 70 + "\n-----END", name) for name in STORES),
     ]
 
 
@@ -64,6 +74,9 @@ def scripts(resource: Resource) -> list[str]:
     found = [resource.probe()]
     if isinstance(resource, OllamaModel | DerivedModel | ModelPrune):
         change = resource.plan(FOUND, Pending())
+        changes = [change] if change else []
+    elif isinstance(resource, Package):
+        change = resource.plan({}, Pending())
         changes = [change] if change else []
     else:
         private = ("libcuda1:amd64",) if isinstance(resource, OldDriver) else None

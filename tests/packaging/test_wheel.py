@@ -35,6 +35,7 @@ def test_the_wheel_carries_roles_templates_and_inventories_and_no_tests(wheel: P
     for wanted in ("roles/ollama.py", "templates/ollama/ollama.service.j2", "inventory/office.yml"):
         assert f"provision/_bundled/{wanted}" in names
     assert "provision/facts/probe.sh" in names
+    assert "provision/resources/managers/zypper.sh" in names
     assert not [name for name in names if "tests/" in name and "_bundled" not in name]
 
 

@@ -12,25 +12,33 @@ from provision.verify.check import Check, Verdict
 
 @dataclass(frozen=True)
 class Packages(Check):
-    """These packages are installed, as dpkg itself checks it."""
+    """These packages are installed, as the package database itself says; `a|b` is one of the two."""
 
     names: tuple[str, ...]
+    manager: str = "apt"
     name = "packages"
 
     def question(self) -> str:
-        """`dpkg -s` of each: its status line, `NAME: Status: install ok installed`."""
-        words = " ".join(quote(name) for name in self.names)
+        """`NAME STATUS` of each that is there: `dpkg -s`, all of rpm's database, or pacman's own files."""
+        if self.manager != "apt":
+            return _LISTED["pacman" if self.manager == "pacman" else "rpm"]
+        words = " ".join(quote(name) for names in self.names for name in names.split("|"))
         return f"for p in {words}; do\nprintf '%s ' \"$p\"\n{_STATUS}\necho\ndone"
 
     def judge(self, answer: Section) -> Verdict:
-        """Each name with the status `install ok installed`."""
+        """Each name with a status that says installed."""
         found = dict(line.partition(" ")[::2] for line in answer.lines)
-        wrong = [name for name in self.names if found.get(name, "").strip() not in _INSTALLED]
+        there = {name for name, status in found.items() if status.strip() in _INSTALLED}
+        wrong = [name for name in self.names if not there.intersection(name.split("|"))]
         return Verdict.of([f"not installed: {', '.join(wrong)}"] if wrong else [], f"{len(self.names)} installed")
 
 
 _STATUS = "dpkg -s \"$p\" 2>/dev/null | sed -n 's/^Status: //p'"
-_INSTALLED = ("install ok installed", "hold ok installed")
+_LISTED = {
+    "rpm": "rpm -qa --qf '%{NAME} installed\\n'\n",
+    "pacman": "sed -n '/^%NAME%$/{n;s/$/ installed/p;}' /var/lib/pacman/local/*/desc\n",
+}
+_INSTALLED = ("install ok installed", "hold ok installed", "installed")
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,25 @@ def test_what_docker_came_with(tmp_path: Path, files: dict[str, str], package: s
     assert tree.facts().identity.docker_package == package
 
 
+@pytest.mark.parametrize(
+    ("name", "package"), [("docker-ce", "docker-ce"), ("podman-docker", "podman-docker"), ("docker-ce-cli", "")]
+)
+def test_what_docker_came_with_where_rpm_says_it(tmp_path: Path, name: str, package: str) -> None:
+    tree = Tree(tmp_path)
+    tree.command("rpm", f"[ $1 = -qf ] && printf {name}")
+    assert tree.facts().identity.docker_package == ""
+    tree.file("usr/bin/docker", "")
+    assert tree.facts().identity.docker_package == package
+
+
+def test_what_docker_came_with_where_pacman_keeps_it(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    tree.file("var/lib/pacman/local/docker-buildx-0.20.1-1/desc", "")
+    assert tree.facts().identity.docker_package == ""
+    tree.file("var/lib/pacman/local/docker-1:28.1.1-1/desc", "")
+    assert tree.facts().identity.docker_package == "docker"
+
+
 def test_docker_as_a_snap(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.file("snap/docker/2976/meta/snap.yaml", "name: docker\n")

@@ -23,13 +23,14 @@ DEBIANS = ("docker.io", "docker-cli", "iptables")
 T = TypeVar("T")
 
 
-def declare(package: str = "", folder: Path = Path("/missing"), **settings: Any) -> list[Resource]:
+def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN, **settings: Any) -> list[Resource]:
     """What is declared with these settings on a host whose engine came with a package."""
 
     def find(name: str) -> Path | None:
         return path if (path := folder / name).exists() else None
 
-    identity = replace(HOST, docker_package=package)
+    manager = {"debian": "apt", "redhat": "dnf", "arch": "pacman"}[os.family]
+    identity = replace(HOST, docker_package=package, os=os, package_manager=manager)
     view = HostView("web", identity, ("docker",), {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
 
@@ -59,7 +60,7 @@ def test_an_engine_that_is_there_is_kept(package: str, channel: str, names: tupl
 
 @pytest.mark.parametrize("package", ["snap", "podman-docker"])
 def test_what_cannot_be_configured_is_refused_with_the_way_out(package: str) -> None:
-    with pytest.raises(ValueError, match=r"(snap|apt-get) remove"):
+    with pytest.raises(ValueError, match=r"snap remove|remove podman-docker"):
         declare(package)
 
 
@@ -75,3 +76,32 @@ def test_the_key_is_the_repository_s_own_or_a_file_or_another_address(tmp_path: 
     assert key(key="docker.asc") == tmp_path / "docker.asc"
     with pytest.raises(ValueError, match=r"the key gone\.asc is neither an address nor a file"):
         key(key="gone.asc")
+
+
+ROCKY = OS("rocky", "9.6", "", "Rocky Linux 9.6", "redhat")
+OTHERS = {
+    "rocky": (ROCKY, None, "docker-ce"),
+    "fedora": (OS("fedora", "43", "", "Fedora 43", "redhat"), None, "moby-engine"),
+    "fedora, Docker's": (OS("fedora", "43", "", "Fedora 43", "redhat"), "docker-ce", "docker-ce"),
+    "amazon": (OS("amzn", "2023", "", "Amazon Linux 2023", "redhat"), None, "docker"),
+    "arch": (OS("arch", "", "", "Arch Linux", "arch"), "distribution", "docker"),
+}
+
+
+@pytest.mark.parametrize(("os", "wanted", "package"), OTHERS.values(), ids=OTHERS)
+def test_each_family_has_its_engine(os: OS, wanted: str | None, package: str) -> None:
+    declared = declare(os=os, channel=wanted)
+    assert [one.names[0] for one in declared if isinstance(one, Package)] == [package]
+    assert bool([one for one in declared if isinstance(one, Repository)]) == (package == "docker-ce")
+
+
+@pytest.mark.parametrize(
+    ("os", "wanted", "why"),
+    [
+        (ROCKY, "distribution", "Rocky Linux 9.6 has no Docker of its own; leave out docker.channel, or say docker-ce"),
+        (OTHERS["arch"][0], "docker-ce", "Docker has no packages for Arch Linux; leave out docker.channel"),
+    ],
+)
+def test_a_channel_that_there_is_not_is_refused(os: OS, wanted: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        declare(os=os, channel=wanted)

@@ -20,6 +20,7 @@ from provision.verify.checks.system import Files, Packages, Users
 
 SERVER = Server()
 PACKAGES = Packages(("curl", "zstd"))
+RPMS = Packages(("curl|curl-minimal", "zstd"), "dnf")
 FILES = Files((File("/etc/a", "x", mode="0640"), Directory("/srv/b")))
 USERS = Users((User("ollama", "/srv/o", groups=("video",)),), (Group("office"),))
 SERVICES = ServiceRuns("ollama.service", (Service("ollama", spec="abc"),), {"A": "b c"})
@@ -62,6 +63,7 @@ def tags(*names: str, **more: str) -> str:
 
 PASSES = [
     (PACKAGES, "curl install ok installed\n\nzstd hold ok installed\n\n"),
+    (RPMS, "bash installed\ncurl-minimal installed\nzstd installed\n"),
     (FILES, file_lines()),
     (USERS, "user ollama /srv/o\nin ollama ollama video\ngroup office\nend\n"),
     (SERVICES, GOOD_UNIT + PROCESS.format("abc", "abc", "b c")),
@@ -78,6 +80,7 @@ PASSES = [
 
 FAILS = [
     (PACKAGES, "curl install ok installed\n\nzstd \n", "not installed: zstd"),
+    (RPMS, "bash installed\nzstd installed\n", "not installed: curl|curl-minimal"),
     (PACKAGES, "curl install ok installed\n\nzstd deinstall ok config-files\n", "not installed: zstd"),
     (FILES, file_lines(mode="644"), "/etc/a has mode 0644, not 0640"),
     (FILES, file_lines(owner="ollama"), "/srv/b belongs to ollama:root, not root:root"),
