@@ -364,6 +364,15 @@ mkdir -p "$s" || exit 1
     echo "the archive cannot be unpacked: $(head -n 1 "$PROVISION_TMP/why")" >&2
     exit 1
 }}
+# Names say where a link stands unless one before it moved that: look where they lead, before anything goes through one.
+top=$(readlink -f "$s")
+find "$s" -type l | while IFS= read -r l; do
+    case $(readlink -m "$l") in "$top" | "$top"/*) ;; *) echo "${{l#"$s"/}}" && break ;; esac
+done >"$PROVISION_TMP/out"
+[ ! -s "$PROVISION_TMP/out" ] || {{
+    echo "the archive is refused: it holds the link $(cat "$PROVISION_TMP/out"), which leads out of its tree" >&2
+    exit 1
+}}
 have=$(sha256sum <"$w")
 }}
 unpack {waiting} {tool} || exit 1

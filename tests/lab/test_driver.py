@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from provision.errors import HostRefused, SessionLost
 from tests.lab.cli import Office
 from tests.lab.driver import NEWER, OLD, VERSION, pretend, repository
 from tests.lab.hosts import LabHost
 from tests.lab.mirror import Mirror, mirror
+from tests.lab.reached import Desk
 from tests.lab.toolkit import toolkit
 
 PACKAGES = "nvidia-driver-cuda nvidia-kernel-open-dkms nvidia-persistenced"
@@ -203,3 +205,18 @@ def test_nouveau_goes_by_a_reboot_after_which_the_run_goes_on(host: LabHost, off
     assert [event["status"] for event in events if event["event"] == "host-finished"] == ["changed"]
     assert "nvidia" in json.loads(host.check("docker info --format '{{json .Runtimes}}'"))
     assert changed(office.check("apply")) == 0
+
+
+def test_a_session_goes_on_after_a_reboot_with_its_lock(host: LabHost, tmp_path: Path) -> None:
+    desk = Desk.at(tmp_path).knows(host)
+    said: list[str] = []
+    with desk.session(host) as session, desk.session(host) as late:
+        session.lock("the first")
+        before = host.boot_id()
+        session.reboot(said.append)
+        assert session.run("cat /proc/sys/kernel/random/boot_id").text.strip() == host.boot_id() != before
+        assert said[-1] == "waiting for the host's services"
+        with pytest.raises(SessionLost):
+            late.run("true")
+        with desk.session(host) as other, pytest.raises(HostRefused, match="another run holds the lock: the first"):
+            other.lock("the second")

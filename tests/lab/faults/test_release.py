@@ -5,13 +5,13 @@ import random
 import re
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from provision.errors import ResourceFailed
-from provision.resources.release import Release
+from provision.resources.release import Further, Release
 from provision.values import sha256
 from tests.lab.applying import Applier, actions
 from tests.lab.cli import Office
@@ -139,6 +139,31 @@ def test_links_within_the_tree_are_welcome(served: Served, applier: Applier, tmp
     assert actions(applier.apply(wanted)) == ["install release:linked"]
     assert served.host.check("ls /opt/linked/9.9.9/lib").split() == ["a.so", "c.so"]
     assert applier.plan(wanted).changes == ()
+
+
+def test_a_further_archive_is_unpacked_over_the_first_or_neither(
+    served: Served, applier: Applier, tmp_path: Path
+) -> None:
+    """As ROCm's libraries over the base."""
+    base, further = tmp_path / "base.tgz", tmp_path / "base-rocm.tgz"
+    base.write_bytes(archive(PROGRAM, member("lib/cuda/a"), member("deep/up", SYMLINK, "..")))
+    wanted = Release("twofold", "1.0", base, link="/usr/local/bin/twofold", further=(Further(further),))
+    for evil, why in (
+        (member("lib/rocm/../../../evil"), "it holds "),
+        # By its name two levels down; through the first archive's link it stands at the top.
+        (member("deep/up/evil", SYMLINK, "../.."), "it holds the link evil, which leads out of its tree"),
+    ):
+        further.write_bytes(archive(evil))
+        with pytest.raises(ResourceFailed, match=f"release:twofold: the archive is refused: {why}"):
+            applier.apply(wanted)
+        assert served.host.check("ls -A /opt/twofold") == ""
+    further.write_bytes(archive(member("lib/rocm/b")))
+    assert actions(applier.apply(wanted)) == ["install release:twofold"]
+    found = served.host.check("cd /opt/twofold/1.0 && find . -type f | sort").split()
+    assert found == ["./.provision-release", "./bin/ollama", "./lib/cuda/a", "./lib/rocm/b"]
+    assert applier.plan(wanted).changes == ()
+    (change,) = applier.plan(replace(wanted, further=(*wanted.further, Further(base)))).changes
+    assert change.why == "version 1.0 with base.tgz"
 
 
 def test_an_archive_that_ends_too_early_is_told(served: Served, applier: Applier, tmp_path: Path) -> None:
