@@ -9,12 +9,15 @@ from collections.abc import Mapping
 DEFAULT = 120.0
 MODULES = {
     "test_apply_roles": 180.0,
+    "test_bridge": 240.0,
     "test_docker_objects": 240.0,
     "test_driver": 180.0,
+    "test_families": 180.0,
+    "test_fleet": 300.0,
     "test_office": 300.0,
     "test_open_webui": 360.0,
     "test_roles_models": 240.0,
-    "test_sabotage": 600.0,
+    "test_sabotage": 720.0,
     "test_session_become": 180.0,
     "test_twin": 360.0,
     "faults/test_ollama": 180.0,
