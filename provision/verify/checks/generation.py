@@ -51,17 +51,17 @@ class Generation(Check):
         return "\n".join(lines)
 
     def _in_memory(self) -> str:
-        """Prints `/api/ps`, once more after a token while the model is not in it.
+        """Prints `/api/ps`, then `NAME WEIGHTS` of this model and of those that it lists.
 
-        Models of the same weights have one place in memory (ollama: server/sched.go), so that somebody else's request
-        to a base puts out what is derived from it; with OLLAMA_KEEP_ALIVE=0 nothing stays at all.
+        With the same weights and parameters the server goes on with the model that is loaded and lists that one's name
+        (ollama: server/sched.go). With OLLAMA_KEEP_ALIVE=0 nothing stays: then it is asked once more to stay a while.
         """
         body = {"model": self.model, "prompt": "Hi", "stream": False, "options": {"num_predict": 1}, "keep_alive": "1m"}
-        listed = json.dumps({"name": str(ModelName.parse(self.model))}, separators=(",", ":"))[1:-1]
         return _IN_MEMORY.format(
             ps=f"{CURL} 20 {self._url('ps')}",
             again=f"{CURL} 600 {self._url('generate')} -d {quote(json.dumps(body))}",
-            listed=quote(listed),
+            show=f"{CURL} 20 {self._url('show')}",
+            own=quote(str(ModelName.parse(self.model))),
         )
 
     def _url(self, call: str) -> str:
@@ -69,7 +69,7 @@ class Generation(Check):
 
     def judge(self, answer: Section) -> Verdict:
         """Every line of both answers, the speed, and where the weights are."""
-        whole, stream, ps, rest = self._parts(answer)
+        whole, stream, ps, weights, rest = self._parts(answer)
         if "does not support generate" in str(whole.get("error", "")):
             return Verdict("skipped", "it makes embeddings only")
         complaints = [f"not streamed: {text}" for text in answered([whole])]
@@ -78,25 +78,26 @@ class Generation(Check):
             return Verdict.of(complaints)
         speed = whole["eval_count"] / max(whole.get("eval_duration", 0), 1) * 1e9
         load = whole.get("load_duration", 0) / 1e9
-        complaints += self._placed(ps, rest)
+        complaints += self._placed(ps, weights, rest)
         if self.floor and speed < self.floor:
             complaints.append(f"{speed:.1f} tokens/s, at least {self.floor:g} are demanded")
         figures = {"tokens_per_second": round(speed, 2), "load_seconds": round(load, 3)}
         text = "; ".join(complaints) or f"{speed:.1f} tokens/s, loaded in {load:.1f} s"
         return Verdict("failed" if complaints else "passed", text, figures)
 
-    def _parts(self, answer: Section) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], list[str]]:
+    def _parts(self, answer: Section) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], str, list[str]]:
         parts = answer.text.split(f"\n{_MARK}\n")
-        if answer.rc or len(parts) != (5 if self.gpu else 3):
+        if answer.rc or len(parts) != (6 if self.gpu else 4):
             raise ValueError(f"{len(parts)} answers, exit status {answer.rc}")
         whole, stream, ps = (list(lines_of(part)) for part in parts[:3])
         if not (whole and stream and ps):
             raise ValueError("an answer is empty")
-        return whole[0], stream, ps[0], parts[3:]
+        return whole[0], stream, ps[0], parts[3], parts[4:]
 
-    def _placed(self, ps: Mapping[str, Any], rest: list[str]) -> Iterator[str]:
-        key = ModelName.parse(self.model).key
-        entry = next((one for one in ps["models"] if ModelName.parse(one["name"]).key == key), None)
+    def _placed(self, ps: Mapping[str, Any], weights: str, rest: list[str]) -> Iterator[str]:
+        own, *others = (line.partition(" ")[::2] for line in weights.splitlines())
+        same = {own[0], *(name for name, blob in others if blob and blob == own[1])}
+        entry = next((one for one in ps["models"] if one["name"] in same), None)
         if entry is None:
             yield "it is not in memory after it answered"
         elif self.gpu and entry.get("size_vram", 0) < entry["size"]:
@@ -105,13 +106,15 @@ class Generation(Check):
 
 
 _MARK = "--provision-next--"
+# The weights are what the FROM line of its Modelfile says.
 _IN_MEMORY = """\
-for attempt in 1 2 3; do
-    loaded=$({ps})
-    case $loaded in *{listed}*) break ;; esac
-    [ $attempt = 3 ] || {again} >/dev/null
-done
+loaded=$({ps})
+case $loaded in *'"name"'*) ;; *) {again} >/dev/null; loaded=$({ps}) ;; esac
 printf '%s\\n' "$loaded"
+mark
+printf '%s\\n' "$loaded" | grep -o '"name":"[^"]*"' | cut -d '"' -f 4 | {{ echo {own}; cat; }} | while read -r name; do
+    echo "$name $({show} -d "{{\\"model\\": \\"$name\\"}}" | grep -o 'FROM [^ ]*sha256-[0-9a-f]*' | head -n 1)"
+done
 """
 
 

@@ -38,10 +38,14 @@ LAST = {**LINE, "done": True, "eval_count": 8, "eval_duration": 200_000_000, "lo
 LOADED = {"name": "tiny:latest", "size": 1000, "size_vram": 0}
 
 
-def generated(whole: object = LAST, stream: tuple[object, ...] = (LINE, LAST), **loaded: object) -> str:
-    """What the question of a generation prints; the last two parts only with a GPU."""
+def generated(
+    whole: object = LAST, stream: tuple[object, ...] = (LINE, LAST), other: str = "", **loaded: object
+) -> str:
+    """What the question of a generation prints; `other` are the weights of what is loaded, if it is not the model."""
     lines = "\n".join(json.dumps(line) for line in stream)
     parts = [json.dumps(whole), lines + "\n", json.dumps({"models": [{**LOADED, **loaded}]})]
+    name = loaded.get("name", "tiny:latest")
+    parts.append(f"tiny:latest FROM /m/blobs/sha256-aa\n{name} {other or 'FROM /m/blobs/sha256-aa'}\n")
     return "\n--provision-next--\n".join(parts)
 
 
@@ -74,6 +78,7 @@ PASSES = [
     (Libraries("/opt/ollama/0.32.15/lib/ollama", ("rocm",)), "cuda_v12\nrocm_v7_2\nvulkan\n"),
     (NoCloud(SERVER), "cloud=1\n" + tags("tiny:latest")),
     (GENERATION, generated()),
+    (GENERATION, generated(name="base:latest")),
     (ON_GPU, on_gpu(1000)),
     (Generation("tiny", SERVER, floor=39), generated()),
 ]
@@ -137,11 +142,11 @@ FAILS = [
     (GENERATION, generated(stream=(LAST, LAST)), "streamed: it was done before its last line"),
     (GENERATION, generated(stream=(LINE, {"error": "out of memory"}, LAST)), "streamed: error: out of memory"),
     (GENERATION, generated(stream=("no object", LAST)), "cannot be asked"),
-    (GENERATION, generated(name="other:latest"), "not in memory after it answered"),
+    (GENERATION, generated(name="other:latest", other="FROM /m/blobs/sha256-bb"), "not in memory after it answered"),
     (GENERATION, generated().replace("}", "", 1), "cannot be asked"),
     (GENERATION, "", "cannot be asked"),
     (ON_GPU, on_gpu(400), "600 B of 1.0 kB are on the CPU"),
-    (ON_GPU, generated(size_vram=1000), "cannot be asked: 3 answers"),
+    (ON_GPU, generated(size_vram=1000), "cannot be asked: 4 answers"),
     (FAST, generated(), "40.0 tokens/s, at least 100 are demanded"),
 ]
 
