@@ -5,16 +5,12 @@ import shlex
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from provision.errors import Unreachable
 from provision.host.target import Target
 from provision.host.wire import SLICE, SocketWire, Wire
 from provision.values import printable
-
-# The SDK hands out the bare socket: what the program said before that lies in a buffer of http.client for ever.
-# So it says nothing until it gets a line, which comes when we have the socket.
-_AFTER_A_LINE = ("sh", "-c", 'read -r _ && exec "$@" 2>&1', "sh")
 
 
 class ContainerConnection:
@@ -46,18 +42,19 @@ class ContainerConnection:
         Raises:
             Unreachable: the engine refuses.
         """
-        words = [*_AFTER_A_LINE, *shlex.split(" ".join(command))]
+        words = shlex.split(" ".join(command))
         with self._translated():
             user = self._target.user or "root"
-            made = self._api.exec_create(self._target.address, words, stdin=True, stderr=False, user=user)
+            made = self._api.exec_create(self._target.address, words, stdin=True, user=user)
             stream: Any = self._api.exec_start(made["Id"], socket=True)
         # A reader of the socket, except with TLS.
         engine: socket.socket = getattr(stream, "_sock", stream)
         engine.settimeout(None)
-        engine.sendall(b"\n")
+        # The socket alone would lose what came in one packet with the header: http.client has read it into this buffer.
+        frames: BinaryIO = stream._response.raw._fp.fp
         ours, theirs = socket.socketpair()
-        for work in (_from_engine, _to_engine):
-            threading.Thread(target=work, args=(engine, theirs), daemon=True).start()
+        threading.Thread(target=_from_engine, args=(frames, theirs), daemon=True).start()
+        threading.Thread(target=_to_engine, args=(engine, theirs), daemon=True).start()
         return SocketWire(ours)
 
     def close(self) -> None:
@@ -78,9 +75,9 @@ class ContainerConnection:
             raise Unreachable(self._target.name, text) from error
 
 
-def _from_engine(engine: socket.socket, theirs: socket.socket) -> None:
+def _from_engine(frames: BinaryIO, theirs: socket.socket) -> None:
     """Frames: a byte that names the stream, three zeros, four bytes of length, the bytes."""
-    with contextlib.suppress(OSError), engine.makefile("rb") as frames:
+    with contextlib.suppress(OSError), frames:
         while len(head := frames.read(8)) == 8:
             theirs.sendall(frames.read(int.from_bytes(head[4:], "big")))
     with contextlib.suppress(OSError):

@@ -116,10 +116,10 @@ def _is_built(name: str, recipe: str) -> bool:
 def _build(files: dict[str, bytes], name: str, target: str, recipe: str, **arguments: str) -> None:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
+        for path, data in files.items():
+            member = tarfile.TarInfo(path)
             member.size = len(data)
-            member.mode = 0o755 if name in ("lab-init", "setup") else 0o644
+            member.mode = 0o755 if path in ("lab-init", "setup") else 0o644
             archive.addfile(member, io.BytesIO(data))
     context.seek(0)
     try:
