@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench import changing, counting, demanded, nochange, starting, table
 from tests.bench.bench import Bench
+from tests.bench.cost import compile_ours
 from tests.bench.stage import stage
 from tests.bench.tools import Peers
 from tests.lab.cli import ROOT
@@ -39,6 +40,7 @@ def main() -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}: one of {', '.join(PARTS)}")
     counts = [int(word) for word in chosen.hosts.split(",")]
     lab, peers = prepare(), Peers.installed()
+    compile_ours(ROOT)
     found: list[table.Row] = []
     about = {"before": table.machine(), "versions": peers.versions()}
     with tempfile.TemporaryDirectory() as name, stage(lab, Path(name) / "stage", max(counts)) as made:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import table
-from tests.bench.cost import Command, Spent, say, spend
+from tests.bench.cost import Command, Spent, compile_ours, say, spend
 from tests.bench.table import Row
 from tests.lab.cli import ROOT, Office
 from tests.lab.hosts import free_port
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--hosts", default="50,500", help="numbers of hosts")
     counts = [1, *(int(word) for word in parser.parse_args().hosts.split(","))]
     prepare()
+    compile_ours(ROOT)
     before = table.machine()
     say(f"{max(counts)} light hosts")
     with tempfile.TemporaryDirectory() as folder, light_hosts(max(counts)) as hosts:
