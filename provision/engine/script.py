@@ -1,7 +1,8 @@
 """Many fragments, one script: the probes of all resources of a host, or steps that need no answer in between.
 
 Each fragment runs by `eval` in a subshell of its own, so that its `exit`, its variables and even a syntax error stay
-with it. Probes run several at a time: most of their time they wait for others (systemd, dpkg, Docker). What a fragment
+with it. Probes run several at a time: most of their time they wait for others (systemd, dpkg, Docker); those of one
+`Together` type are one fragment. What a fragment
 prints goes to two files; after the last one all are sent at once (two processes, whatever their number), framed by a
 nonce that no fragment knows and by their sizes, so that no output can pretend to be another resource's.
 """
@@ -10,7 +11,7 @@ import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from provision.resources.base import Section
+from provision.resources.base import Section, Together
 from provision.values import quote
 
 LIMIT = 1 << 20
@@ -36,6 +37,14 @@ _FRAGMENT = """\
 (
 {limit}eval {fragment}
 ) </dev/null >"$d/out/{number}.o" 2>"$d/out/{number}.e"
+echo $? >"$d/out/{number}.s"
+"""
+
+# No subshell: a process for each of hundreds of files would cost more than all that is asked of them.
+_SHARED = """\
+{{
+{fragment}
+}} >"$d/out/{number}.o" 2>"$d/out/{number}.e"
 echo $? >"$d/out/{number}.s"
 """
 
@@ -120,10 +129,16 @@ def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
     nonce = random.token_hex(16)
     queues: list[list[str]] = [[] for _ in range(lanes)]
     free = 0
+    together: dict[type[Together], dict[int, Together]] = {}
     for number, fragment in enumerate(fragments.values()):
+        if isinstance(fragment, Together):
+            together.setdefault(type(fragment), {})[number] = fragment
+            continue
         shared = "PROVISION_TMP" in fragment or lanes == 1
         queues[0 if shared else 1 + free % (lanes - 1)].append(_fragment(number, fragment, _ULIMIT))
         free += not shared
+    for kind, asked in together.items():
+        queues[min(1 + free % lanes, lanes - 1)].append(_together(kind, asked))
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
     return Script(_BEGIN + body + end, tuple(fragments), nonce)
@@ -140,6 +155,11 @@ def chain(fragments: Mapping[str, str]) -> Script:
         body += 'if [ -z "$stop" ]; then\n' + _fragment(number, fragment, "") + _STOP.format(number=number) + "fi\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten=_SHORTEN)
     return Script(_BEGIN + body + end, tuple(fragments), nonce)
+
+
+def _together(kind: type[Together], asked: Mapping[int, Together]) -> str:
+    each = "".join(_SHARED.format(number=number, fragment=one.shared()) for number, one in asked.items())
+    return f"(\n{_ULIMIT}{kind.prepare(tuple(asked.values()))}{each}) </dev/null 2>/dev/null\n"
 
 
 def _fragment(number: int, fragment: str, limit: str) -> str:

@@ -4,7 +4,7 @@ The engine joins the probes of all resources of a host into one script, gives ea
 answer (`observe`), asks it for a `Change` (`plan`) and executes the steps of the changes (`steps`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -30,6 +30,19 @@ class Section:
     def lines(self) -> list[str]:
         """The lines of `text`."""
         return self.text.splitlines()
+
+
+class Together(str):
+    """A probe that works alone like any other, and costs less when many of its type are asked at once."""
+
+    @classmethod
+    def prepare(cls, asked: "Sequence[Together]") -> str:
+        """A fragment that finds out for all of them what a process for each would cost much for."""
+        raise NotImplementedError
+
+    def shared(self) -> str:
+        """What prints this one's answer after `prepare`, in the same shell: it must not `exit`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from provision.resources.base import Change, Pending, Run, Section, Step
-from provision.resources.file import File, Found, look, seen
+from provision.resources.file import File, Found, Look, seen
 from provision.values import quote
 
 
@@ -68,7 +68,7 @@ class Certificates:
 
     def probe(self) -> str:
         """Whether the bundle has it, then the file."""
-        return f"if {self._known()}; then echo known; else echo new; fi\n{look(self.file.path, content=True)}"
+        return f"if {self._known()}; then echo known; else echo new; fi\n{Look(self.file.path, content=True)}"
 
     def _known(self) -> str:
         if self.family == "debian":

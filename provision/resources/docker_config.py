@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
-from provision.resources.file import File, Found, look, seen
+from provision.resources.file import File, Found, Look, seen
 
 PATH = "/etc/docker/daemon.json"
 KEPT = "/etc/docker/.daemon.json.before"
@@ -87,7 +87,7 @@ class DockerConfig:
 
     def probe(self) -> str:
         """The file."""
-        return look(PATH, content=True)
+        return Look(PATH, content=True)
 
     def observe(self, section: Section) -> Found:
         """The file."""

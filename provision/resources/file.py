@@ -2,13 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from provision.localfiles import file_digest
-from provision.resources.base import Change, Diff, Pending, Run, Section, Step, Upload
+from provision.resources.base import Change, Diff, Pending, Run, Section, Step, Together, Upload
 from provision.values import ELIDED, quote, sha256
 
 SHOWN = 64 << 10
@@ -32,26 +32,79 @@ class Found:
     content: bytes | None = field(default=None, repr=False)
 
 
-def look(path: str, content: bool = False, known: str = "") -> str:
-    """A probe fragment: one line about `path`, then the file's content.
+class Look(Together):
+    """A probe: one line about `path`, then the file's content.
 
     Args:
         path: what is looked at.
         content: the file's content is wanted, where it is small.
         known: not the content with this SHA-256.
+        follow: a link to a directory counts as one.
     """
-    read = f'[ "${{s##* }}" -gt {SHOWN} ] || [ "${{h%% *}}" = "{known}" ] || cat -- "$f"' if content else ":"
-    return (
-        f"f={quote(path)}\n"
-        'if [ -L "$f" ]; then printf "link %s\\n" "$(readlink -- "$f")"\n'
-        'elif [ -d "$f" ]; then printf "directory %s\\n" "$(stat -c "%a %U %G" -- "$f")"\n'
-        'elif [ -f "$f" ]; then s=$(stat -c "%a %U %G %s" -- "$f")\n'
-        '  h=$(sha256sum <"$f") || exit 1\n'
-        '  printf "file %s %s\\n" "$s" "${h%% *}"\n'
-        f"  {read}\n"
-        'elif [ -e "$f" ]; then echo other\n'
-        "else echo missing; fi\n"
-    )
+
+    path: str
+    follow: bool
+    _call: str
+
+    def __new__(cls, path: str, content: bool = False, known: str = "", follow: bool = False) -> Self:
+        """The fragment that works alone."""
+        call = f"look {quote(path)} {SHOWN if content else -1} {quote(known)}"
+        if follow:
+            call = f"if [ -d {quote(path)} ]; then look {quote(path + '/.')} -1; else {call}; fi"
+        made = super().__new__(cls, f"stats='' sums=''\n{_LOOK}{call} || exit 1\n")
+        made.path, made.follow, made._call = path, follow, call
+        return made
+
+    @classmethod
+    def prepare(cls, asked: Sequence[Together]) -> str:
+        """One `stat` and one `sha256sum` for all."""
+        names = [f"{one.path}/." if one.follow else one.path for one in asked if isinstance(one, Look)]
+        return _LOOK_AT_ALL.format(names=" ".join(quote(name) for name in names)) + _LOOK
+
+    def shared(self) -> str:
+        """What `prepare` found out."""
+        return self._call
+
+
+# A name that is not found there (it came in between, or is one that sha256sum escapes) is asked for by itself.
+_LOOK = """\
+nl='
+'
+look() {
+    f=$1
+    if [ -L "$f" ]; then printf 'link %s\\n' "$(readlink -- "$f")"; return; fi
+    if [ ! -e "$f" ]; then echo missing; return; fi
+    if [ ! -d "$f" ] && [ ! -f "$f" ]; then echo other; return; fi
+    s=${stats%%"  $f$nl"*}
+    s=${s##*"$nl"}
+    [ -n "$s" ] || s=$(stat -c '%a %U %G %s' -- "$f") || return
+    if [ -d "$f" ]; then echo "directory ${s% *}"; return; fi
+    h=${sums%%"  $f$nl"*}
+    h=${h##*"$nl"}
+    [ -n "$h" ] || h=$(sha256sum <"$f") || return
+    h=${h%% *}
+    echo "file $s $h"
+    [ "${s##* }" -gt "$2" ] || [ "$h" = "$3" ] || cat -- "$f"
+}
+"""
+
+_LOOK_AT_ALL = """\
+set -- {names}
+stats=$(stat -c '%a %U %G %s  %n' -- "$@")
+n=$#
+for f; do
+    if [ -f "$f" ] && [ ! -L "$f" ]; then set -- "$@" "$f"; fi
+done
+shift "$n"
+sums=
+[ $# = 0 ] || sums=$(sha256sum -- "$@")
+stats="
+$stats
+"
+sums="
+$sums
+"
+"""
 
 
 def seen(section: Section) -> Found:
@@ -111,7 +164,7 @@ class File:
 
     def probe(self) -> str:
         """What is there; the content only when it may be shown."""
-        return look(self.path, content=not self.sensitive, known=self.digest)
+        return Look(self.path, content=not self.sensitive, known=self.digest)
 
     def observe(self, section: Section) -> Found:
         """What is there."""
@@ -206,8 +259,7 @@ class Directory:
 
     def probe(self) -> str:
         """What is there; a link to a directory counts as one."""
-        path = self.path.rstrip("/")
-        return f"if [ -d {quote(path)} ]; then\n{look(path + '/.')}else\n{look(path)}fi\n"
+        return Look(self.path.rstrip("/"), follow=True)
 
     def observe(self, section: Section) -> Found:
         """What is there."""
@@ -252,7 +304,7 @@ class Link:
 
     def probe(self) -> str:
         """What is there."""
-        return look(self.path)
+        return Look(self.path)
 
     def observe(self, section: Section) -> Found:
         """What is there."""
@@ -306,7 +358,7 @@ class Absent:
 
     def probe(self) -> str:
         """What is there."""
-        return look(self.path)
+        return Look(self.path)
 
     def observe(self, section: Section) -> Found:
         """What is there."""

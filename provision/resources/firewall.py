@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
-from provision.resources.file import File, Found, look, seen
+from provision.resources.file import File, Found, Look, seen
 from provision.values import quote, sha256
 
 RULES = "/etc/provision/firewall.nft"
@@ -89,7 +89,7 @@ class Firewall:
         return (
             f"nft list chain inet provision {self.mark} >/dev/null 2>&1 && echo loaded\n"
             '[ "$(systemctl is-enabled provision-firewall.service 2>/dev/null)" = enabled ] && echo enabled\n'
-            f"echo --\n{look(UNIT, content=True)}echo; echo --\n{look(RULES, content=True)}"
+            f"echo --\n{Look(UNIT, content=True)}echo; echo --\n{Look(RULES, content=True)}"
         )
 
     def observe(self, section: Section) -> Loaded:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.resources.base import Change, Pending, Run, Section, Step
-from provision.resources.file import Found, look, seen
+from provision.resources.file import Found, Look, seen
 from provision.values import quote
 
 
@@ -43,7 +43,7 @@ class ModelsDirectory:
             '  d=$(dirname -- "$d")\ndone\n'
             f"[ ! -d {path} ] || getent passwd {quote(self.owner)} >/dev/null && "
             f'printf "foreign=%s\\n" "$(find {path}/ ! -user {quote(self.owner)} 2>/dev/null | wc -l)"\n'
-            f"echo --\n{look(self.path.rstrip('/') + '/.')}"
+            f"echo --\n{Look(self.path.rstrip('/') + '/.')}"
         )
 
     def observe(self, section: Section) -> Store:

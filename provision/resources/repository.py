@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
-from provision.resources.file import INCOMING, File, Found, look, seen
+from provision.resources.file import INCOMING, File, Found, Look, seen
 from provision.resources.managers import apt_progress, shell
 from provision.values import quote, sha256
 
@@ -106,7 +106,7 @@ class Repository:
             f"gpg --batch --show-keys --with-colons {quote(self.keyring)} 2>/dev/null |\n"
             '  awk -F: \'$1 == "pub" { p = 1 } $1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
             f"grep -lF {quote(bare)} {self._others} 2>/dev/null |\n"
-            f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + look(self.sources.path, content=True)
+            f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + Look(self.sources.path, content=True)
         )
 
     @property
