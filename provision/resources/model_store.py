@@ -113,7 +113,7 @@ class Store:
 # Every value travels as `label base64`: manifests and system prompts may hold any bytes.
 _TOOLS = """\
 umask 077
-put() {{ printf '%s ' "$1"; head -c300000 | base64 | tr -d '\\n'; echo; }}
+put() {{ printf '%s ' "$1"; head -c300000 | base64 -w 0; echo; }}
 t=${{PROVISION_TMP:-}}
 if [ ! -d "$t" ]; then t=$(mktemp -d) && trap 'rm -rf "$t"' EXIT; fi
 a=$t/ollama-{port}
@@ -146,7 +146,7 @@ manifest() {{
     put "$1.manifest" <"$m"
     layers=$(tr -d ' \\t\\r\\n' <"$m" | tr '{{' '\\n')
     if [ -d "$store/blobs" ]; then
-        printf '%s\\n' "$layers" | grep -o 'sha256:[0-9a-f]*' | sort -u | tr : - |
+        tr : - <"$m" | grep -o 'sha256-[0-9a-f]*' |
             (cd "$store/blobs" && xargs stat -L -c '%n %s' -- 2>/dev/null) | put "$1.sizes"
     fi
     for kind in ollama.image.params ollama.image.messages docker.container.image.v1+json; do

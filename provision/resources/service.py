@@ -190,14 +190,14 @@ p=${{s##*MainPID=}}
 p=${{p%%[!0-9]*}}
 if [ "${{p:-0}}" -gt 0 ] 2>/dev/null && [ -r "/proc/$p/environ" ]; then
     tr '\\0' '\\n' <"/proc/$p/environ" | sed -n 's/^PROVISION_SPEC=/spec=/p'
-    sed 's/^.*) //; s/^/stat=/' "/proc/$p/stat"
+    read -r stat <"/proc/$p/stat"
+    echo "stat=${{stat##*) }}"
     sed -n 's/^btime /btime=/p' /proc/stat
     echo "ticks=$(getconf CLK_TCK 2>/dev/null || echo 100)"
     [ ! -e {reloaded}/"$u" ] || stat -c 'reloaded=%Y' {reloaded}/"$u"
 fi
-for f in {files}; do
-    [ -e "$f" ] && stat -c 'file=%Y %n' -- "$f"
-done
+set -- {files}
+[ $# = 0 ] || stat -c 'file=%Y %n' -- "$@" 2>/dev/null
 case $s in
 *ActiveState=failed* | *ActiveState=activating*)
     journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/'
