@@ -191,7 +191,9 @@ def _redhat(identity: Identity, need: Need) -> Packages:
 def _suse(identity: Identity, need: Need) -> Packages:
     """G06 is the generation of the branch 580; the open modules are signed by SUSE."""
     os = identity.os
-    old = {"sles": f"sles{os.major}", "opensuse-leap": f"opensuse{os.major}"}.get(os.id, f"suse{os.major}")
+    # There is no opensuse15/sbsa: Leap 15 has SLES's packages anyway.
+    leap = "opensuse" if identity.arch == "amd64" else "sles"
+    old = {"sles": f"sles{os.major}", "opensuse-leap": f"{leap}{os.major}"}.get(os.id, f"suse{os.major}")
     folder = f"{old if os.major == '15' else f'suse{os.major}'}/{_cuda_arch(identity)}"
     modules = "nvidia-open-driver-G06-signed-kmp-default" if need.open else "nvidia-driver-G06-kmp-default"
     found = Packages((modules, "nvidia-compute-utils-G06"), folder=folder, signed=need.open)
@@ -204,6 +206,8 @@ def _arch(identity: Identity, need: Need) -> Packages:
             f"{_named(cards(identity)[0])} needs a driver that Arch Linux has in its user repository only: "
             "install it, it is kept"
         )
+    if identity.arch != "amd64":
+        raise ValueError(f"{identity.os.name} has no NVIDIA driver: install one, it is kept")
     stock = re.fullmatch(r"[\d.]+[.-]arch\d+-\d+", identity.kernel)
     if stock:
         return Packages(("nvidia-open", "nvidia-utils"))

@@ -166,6 +166,11 @@ def test_nvswitches_need_the_fabric_manager() -> None:
 
 def test_a_servers_arm_has_a_folder_of_its_own() -> None:
     assert packages(replace(host("hopper"), arch="arm64"), Need(True, 550)).folder == "debian13/sbsa"
+    leap, kernel, _ = OTHERS["leap 15.6"]
+    arm = replace(host("hopper"), os=leap, kernel=kernel, arch="arm64")
+    assert packages(arm, Need(True, 550)).folder == "sles15/sbsa"
+    with pytest.raises(ValueError, match="Arch Linux ARM has no NVIDIA driver"):
+        packages(replace(arm, os=OS("archarm", "", "", "Arch Linux ARM", "arch")), Need(True, 550))
 
 
 def test_the_keys_of_nvidias_repositories() -> None:

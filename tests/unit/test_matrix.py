@@ -222,15 +222,17 @@ def why_not(error: InputError, identity: Identity) -> str:
 def rows(answer: Callable[[str, str], Answer], names: Iterable[str]) -> dict[Answer, list[tuple[str, str]]]:
     """Answer -> (system, architecture). Both architectures have one where nothing but their names differs."""
     answers = {(name, arch): answer(name, arch) for name in names for arch in arches(name)}
-    # Answers of one architecture -> those of both.
-    both: dict[tuple[str, Answer], Answer] = {}
+    both: dict[tuple[str, str], Answer] = {}
+    # For a system of one architecture: the other ones' answer there -> theirs on both.
+    same: dict[tuple[str, Answer], Answer] = {}
     for name in names:
-        pair = [answers[name, arch] for arch in ARCHES if (name, arch) in answers]
+        pair = [answers[name, arch] for arch in arches(name)]
         if len(pair) == 2 and (one := merged(*pair)):
-            both |= dict.fromkeys(zip(ARCHES, pair, strict=True), one)
+            both |= dict.fromkeys([(name, arch) for arch in ARCHES], one)
+            same |= dict.fromkeys(zip(ARCHES, pair, strict=True), one)
     found: dict[Answer, list[tuple[str, str]]] = {}
     for (name, arch), own in answers.items():
-        found.setdefault(both.get((arch, own), own), []).append((name, arch))
+        found.setdefault(both.get((name, arch)) or same.get((arch, own), own), []).append((name, arch))
     return found
 
 
