@@ -1,7 +1,7 @@
 """What Ollama computes with on a host's GPUs, from its identity alone: further archives, packages, library directories.
 
-The base archive has the libraries of NVIDIA's GPUs and of Vulkan; those of ROCm (AMD) and of JetPack (Jetson) come as
-archives of their own.
+The base archive has the libraries of NVIDIA's GPUs and, on amd64, of Vulkan; those of ROCm (AMD, amd64 too) and of
+JetPack (Jetson) come as archives of their own.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def archives(identity: Identity, environment: Mapping[str, str], rocm: bool | No
 
 def vulkan(identity: Identity, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Packages with Vulkan's drivers, where a GPU computes by it; else none."""
-    if environment.get("OLLAMA_VULKAN", "1").strip("\"'").lower() in ("0", "f", "false"):
+    if identity.arch != "amd64" or environment.get("OLLAMA_VULKAN", "1").strip("\"'").lower() in ("0", "f", "false"):
         return ()
     if not any(_by_vulkan(gpu, identity, environment) for gpu in identity.gpus):
         return ()

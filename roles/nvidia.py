@@ -69,7 +69,10 @@ class Settings(BaseModel):
         "", description="That repository's key: an address, or a file beside the inventory; if empty, its own."
     )
     driver_fingerprint: str = Field(
-        "", description="That key's fingerprint; if empty, NVIDIA's.", pattern="^([0-9A-F]{40})?$"
+        "",
+        description="That key's fingerprint; if empty, NVIDIA's, which is not known here for the distributions of"
+        " Red Hat's version 10 and Fedora 43.",
+        pattern="^([0-9A-F]{40})?$",
     )
     repository: str = Field(
         "",
@@ -148,10 +151,17 @@ def nvidias_own(host: HostView, want: Settings, folder: str) -> Repository:
     """NVIDIA's repository of drivers for this system.
 
     Raises:
-        ValueError: its key is not there.
+        ValueError: its key is not there, or which one it is nobody said.
     """
     uri = f"{want.driver_repository.rstrip('/')}/{folder}"
-    file, fingerprint = drivers.repository_key(host.identity.os)
+    file, fingerprint = drivers.repository_key(folder)
+    if not (file or want.driver_key):
+        raise ValueError(f"the key of {uri} is not known here: say nvidia.driver_key and nvidia.driver_fingerprint")
+    if not (fingerprint or want.driver_fingerprint):
+        raise ValueError(
+            f"the fingerprint of {want.driver_key or f'{uri}/{file}'} is not known here: say nvidia.driver_fingerprint "
+            "once you have compared it, or install a driver, it is kept"
+        )
     key = key_at(want.driver_key or f"{uri}/{file}", host.find)
     suite, manager = "/" if host.identity.os.family == "debian" else "", host.identity.package_manager
     wanted = want.driver_fingerprint or fingerprint
