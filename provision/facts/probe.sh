@@ -209,7 +209,7 @@ amd() {
 }
 
 engine() { # the package that Docker came with, in dpkg's and pacman's own lists: asking them would cost half of this part
-    # (rpm has none that sh can read, and is asked where something is there)
+    # (rpm has none that sh can read, and is asked where something is there; dpkg proves nothing: Fedora has one)
     at /var/lib/dpkg/info
     grep -lE '^/usr/s?bin/dockerd$' "$at"/docker-ce.list "$at"/docker.io.list "$at"/moby-engine.list | lines docker_package
     grep -lx /usr/bin/docker "$at"/podman-docker.list | lines docker_package
@@ -217,7 +217,7 @@ engine() { # the package that Docker came with, in dpkg's and pacman's own lists
     for package in docker podman-docker; do
         for folder in "$at/$package"-[0-9]*; do [ -d "$folder" ] && say docker_package "$package"; done
     done
-    if has rpm && ! has dpkg; then
+    if has rpm; then
         for path in /usr/bin/dockerd /usr/sbin/dockerd /usr/bin/docker; do
             at "$path"
             [ -e "$at" ] || continue

@@ -213,6 +213,9 @@ def test_what_docker_came_with_where_rpm_says_it(tmp_path: Path, name: str, pack
     assert tree.facts().identity.docker_package == ""
     tree.file("usr/bin/docker", "")
     assert tree.facts().identity.docker_package == package
+    # Fedora and EPEL have a dpkg, for building packages.
+    tree.command("dpkg", "echo amd64")
+    assert tree.facts().identity.docker_package == package
 
 
 def test_what_docker_came_with_where_pacman_keeps_it(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ SYSTEMS = (
     "AlmaLinux 9",
     "AlmaLinux 10",
     "Oracle Linux 9",
+    "Oracle Linux 10",
     "CentOS Stream 9",
     "CentOS Stream 10",
     "Fedora 43",
