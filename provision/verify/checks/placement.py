@@ -43,6 +43,7 @@ journalctl -q -b -o cat --no-pager _PID="$p" 2>/dev/null | grep 'inference compu
 
 # The kernel's log tells when the driver came; /sys has no time that lasts.
 _NVIDIA = """\
+PATH=$PATH:/usr/lib/wsl/lib
 timeout 20 nvidia-smi --query-gpu=name,memory.total,memory.free --format=csv,noheader,nounits 2>&1 | sed 's/^/smi=/'
 timeout 20 nvidia-smi --query-compute-apps=process_name,used_memory --format=csv,noheader,nounits 2>/dev/null |
     sed 's/^/user=/'
