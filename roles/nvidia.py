@@ -105,7 +105,7 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     identity = host.identity
     need = drivers.needed(identity, ollama(host))
     if not installs(identity, need, want):
-        yield NvidiaDriver(need.minimum, want.reboot)
+        yield NvidiaDriver(need.minimum, want.reboot, complaint=identity.nvidia_complaint)
         return
     found, manager = drivers.packages(identity, need), identity.package_manager
     yield File(drivers.MARKER, f"{drivers.BRANCH} {need.flavour}\n")
@@ -124,7 +124,8 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     if identity.nvidia_driver and drivers.branch(identity.nvidia_driver) < need.minimum:
         install = (OldDriver(identity.nvidia_driver), *install)
     yield from install
-    yield NvidiaDriver(need.minimum, want.reboot, after=install, signed=found.signed)
+    complaint = identity.nvidia_complaint
+    yield NvidiaDriver(need.minimum, want.reboot, after=install, signed=found.signed, complaint=complaint)
     if identity.nvidia_usable:
         for name in found.services:
             yield Service(name)

@@ -64,9 +64,11 @@ def parse(out: bytes) -> Facts:
         model=_model(records),
         docker_package=_engine(records),
         nvidia_tools=bool(records.one("smi_asked")),
+        nvidia_complaint=nvidia.complaint,
+        gpu_groups=gpus.owners(records),
         nvidia_own=_search(r"^(\d{3} (?:open|proprietary))$", records.one("nvidia_own")),
     )
-    notes = _notes(records, identity) + nvidia.notes
+    notes = _notes(records, identity) + ((nvidia.complaint,) if nvidia.complaint else ())
     return Facts(identity, _readings(records, os, nvidia.loads), notes, _complete(records))
 
 

@@ -208,6 +208,18 @@ amd() {
     grep -H -E '^(gfx_target_version|location_id|domain) ' "$at"/*/properties | sed 's|.*/nodes/||' | lines kfd
 }
 
+nodes() { # device files that AMD's and Intel's GPUs compute through: mode and number of the owning group, then its name
+    at /dev/dri
+    set -- "$at"/renderD*
+    at /dev/kfd
+    [ -e "$at" ] || [ -e "$1" ] || return 0
+    owners=$(stat -L -c '%a %g' "$at" "$@")
+    printf '%s\n' "$owners" | lines node
+    numbers=$(printf '%s\n' "$owners" | sed '/ 0$/d;s/.* /:/;s/$/:/')
+    at /etc/group
+    [ -z "$numbers" ] || grep -F "$numbers" "$at" | lines group
+}
+
 engine() { # the package that Docker came with, in dpkg's and pacman's own lists: asking them would cost half of this part
     # (rpm has none that sh can read, and is asked where something is there; dpkg proves nothing: Fedora has one)
     at /var/lib/dpkg/info
@@ -331,6 +343,7 @@ processor
 pci
 nvidia
 amd
+nodes
 engine
 address
 say end identity

@@ -14,6 +14,7 @@ MODULES = {
     "test_driver": 180.0,
     "test_families": 240.0,
     "test_fleet": 300.0,
+    "test_gpus": 240.0,
     "test_office": 300.0,
     "test_open_webui": 360.0,
     "test_roles_models": 240.0,
