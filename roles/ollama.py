@@ -19,6 +19,7 @@ from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.nvidia_driver import LOADED
 from provision.resources.package import Package
@@ -194,6 +195,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if want.listen == "lan":
         yield Package(("nftables",), host.identity.package_manager)
         yield Firewall((Guarded(want.port, sources(host, want)),))
+    visitors = sources(host, want) if want.listen == "lan" else ()
+    yield HostFirewall("ollama", (Allow(want.port, visitors),) if visitors else ())
     service = Service(
         "ollama",
         enabled=True,

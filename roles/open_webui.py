@@ -13,6 +13,7 @@ from provision.resources.base import Resource
 from provision.resources.container import Health, Mount, Port
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Directory, File
+from provision.resources.host_firewall import DOCKER0, Allow, HostFirewall
 from provision.resources.image import Image
 from provision.resources.open_webui import (
     DATA,
@@ -200,6 +201,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         wait=600,
         **network_of(want),
     )
+    yield HostFirewall("open-webui", tuple(let_in(host, want)))
     yield server
     ready = Endpoint(f"{outside(want)}/ready", expect={"status": True}, timeout=300, after=(server,))
     yield ready
@@ -233,6 +235,17 @@ def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
     """The server's."""
     here = want.listen == "localhost" or want.listen.startswith("127.") or want.listen == "::1"
     yield OpenPort(want.port, () if here else None, f"open_webui.listen is {want.listen}")
+
+
+def let_in(host: HostView, want: Settings) -> Iterator[Allow]:
+    """What a firewall of the host must let pass. Docker publishes ports past it; a server in the host's network is not.
+
+    A container of the default bridge that uses the Ollama of its own host comes in at the bridge.
+    """
+    if want.network == "host":
+        yield from (Allow(port.port, port.sources) for port in ports(host, want) if port.sources != ())
+    elif any(f"//{_here(want)}:" in backend.url for backend in backends_of(host, want)):
+        yield Allow(getattr(host.settings.get("ollama"), "port", 11434), None, DOCKER0)
 
 
 def outside(want: Settings) -> str:

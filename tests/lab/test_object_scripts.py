@@ -14,6 +14,7 @@ from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
 from provision.resources.endpoint import Endpoint
+from provision.resources.host_firewall import Allow, HostFirewall, Seen
 from provision.resources.image import Image
 from provision.resources.model_prune import ModelPrune
 from provision.resources.model_store import Store, Tag
@@ -56,6 +57,7 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
         Container("web", "web:1"),
         DockerGpus(),
+        HostFirewall("it's", (Allow(11434, ("10.0.0.0/8",), "docker0"),)),
         NvidiaDriver(550),
         OldDriver("535.183.01"),
         DockerConfig({"live-restore": True}),
@@ -77,6 +79,9 @@ def scripts(resource: Resource) -> list[str]:
         changes = [change] if change else []
     elif isinstance(resource, Package):
         change = resource.plan({}, Pending())
+        changes = [change] if change else []
+    elif isinstance(resource, HostFirewall):
+        change = resource.plan(Seen("ufw"), Pending())
         changes = [change] if change else []
     else:
         private = ("libcuda1:amd64",) if isinstance(resource, OldDriver) else None

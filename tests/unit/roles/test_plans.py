@@ -24,6 +24,7 @@ from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import DockerConfig
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
+from provision.resources.host_firewall import HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
@@ -173,6 +174,8 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
             yield "modules", ("signed" if resource.signed else "built there") if resource.after else ""
         case KernelHeaders():
             yield "packages", " ".join(resource.package.names)
+        case HostFirewall():
+            yield "lets in", " ".join(f"{one.port}{one.interface and '@' + one.interface}" for one in resource.allowed)
         case CdiSpecification():
             yield "driver", resource.driver
         case OllamaModel():
