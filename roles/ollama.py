@@ -26,7 +26,7 @@ from provision.resources.package import Package
 from provision.resources.release import Further, Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import User
-from provision.values import Visitor, canonical, sha256
+from provision.values import Network, Visitor, canonical, sha256
 from provision.view import HostView, OpenPort
 
 HOME = "/usr/share/ollama"
@@ -116,7 +116,7 @@ class Settings(BaseModel):
     allow: list[Visitor] = Field(
         default=[], description="With `listen: lan`: the hosts and groups of the inventory that may reach it."
     )
-    allow_networks: list[str] = Field(
+    allow_networks: list[Network] = Field(
         default=[], description="With `listen: lan`: networks that may reach it.", examples=["10.1.0.0/16"]
     )
     no_cloud: bool = Field(True, description="No cloud models and no web search.")

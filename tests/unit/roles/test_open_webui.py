@@ -70,6 +70,7 @@ def test_the_whole_in_order() -> None:
         "image:ghcr.io/open-webui/open-webui:v0.12.4",
         "volume:open-webui",
         "open_webui_data:open-webui",
+        "firewall:provision-open-webui",
         "host-firewall:open-webui",
         "container:open-webui",
         "endpoint:http://127.0.0.1:8080/ready",

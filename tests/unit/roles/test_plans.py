@@ -32,6 +32,7 @@ from provision.resources.open_webui import DataGuard, Proof, StoredSettings
 from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.repository import Repository
+from provision.resources.selinux import SelinuxBoolean, SelinuxLabel
 from provision.resources.service import Service
 from provision.resources.user import User
 from provision.roles import RoleSchemas
@@ -63,6 +64,7 @@ SYSTEMS = (
 # Docker's own packages exist for these only.
 DOCKERS = [name for name in SYSTEMS if not name.startswith(("Amazon", "openSUSE", "SLES", "Arch"))]
 RELEASES = {case["name"]: case for case in cases("systems.yml") if case["name"] in SYSTEMS}
+ENFORCING = ("Rocky 9", "Fedora 43")
 GPU = next(case for case in cases("devices.yml") if case["name"] == "driver 580, the open flavour")
 PLAIN = """
 all:
@@ -86,6 +88,7 @@ all:
 VARIANTS = {
     "": ("all roles, no GPU", False, PLAIN),
     "-nvidia": ("all roles, an NVIDIA GPU whose driver works", True, PLAIN),
+    "-enforcing": ("all roles, an NVIDIA GPU whose driver works, SELinux enforcing", True, PLAIN),
     "-docker-ce": ("the role docker with channel: docker-ce", False, DOCKER_CE),
 }
 
@@ -95,9 +98,11 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBUI_ADMIN_PASSWORD", "hunter2-hunter2")
 
 
-def identity(folder: Path, name: str, gpu: bool) -> Identity:
+def identity(folder: Path, name: str, gpu: bool, enforcing: bool = False) -> Identity:
     """What the real probe finds on such a system."""
     tree = system(folder, RELEASES[name])
+    if enforcing:
+        tree.file("sys/fs/selinux/enforce", "1")
     if gpu:
         for line in GPU["pci"]:
             tree.device(line)
@@ -121,7 +126,7 @@ def declared(folder: Path, host: Identity, inventory: str) -> tuple[tuple[str, R
 def plan(folder: Path, name: str, variant: str) -> str:
     """The text of a snapshot."""
     title, gpu, inventory = VARIANTS[variant]
-    entries = declared(folder, identity(folder / "tree", name, gpu), inventory)
+    entries = declared(folder, identity(folder / "tree", name, gpu, variant == "-enforcing"), inventory)
     return "".join([f"# {name}, amd64: {title}\n", *(line(role, resource) + "\n" for role, resource in entries)])
 
 
@@ -176,6 +181,10 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
             yield "packages", " ".join(resource.package.names)
         case HostFirewall():
             yield "lets in", " ".join(f"{one.port}{one.interface and '@' + one.interface}" for one in resource.allowed)
+        case SelinuxLabel():
+            yield "type", resource.type
+        case SelinuxBoolean():
+            yield "is", "on" if resource.value else "off"
         case CdiSpecification():
             yield "driver", resource.driver
         case OllamaModel():
@@ -212,7 +221,8 @@ def file(name: str, variant: str) -> Path:
     return PLANS / f"{name.lower().replace(' ', '-')}{variant}.txt"
 
 
-SNAPSHOTS = [(name, variant) for name in SYSTEMS for variant in VARIANTS if variant != "-docker-ce" or name in DOCKERS]
+ONLY = {"-docker-ce": DOCKERS, "-enforcing": ENFORCING}
+SNAPSHOTS = [(name, variant) for name in SYSTEMS for variant in VARIANTS if name in ONLY.get(variant, SYSTEMS)]
 
 
 @pytest.mark.parametrize(("name", "variant"), SNAPSHOTS)
