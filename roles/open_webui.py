@@ -125,7 +125,7 @@ class Settings(BaseModel):
         description="the hosts and groups of the inventory that may reach it; with `allow_networks` empty too: all",
     )
     allow_networks: list[Network] = Field(
-        default_factory=list, description="networks that may reach it", examples=["10.1.0.0/16"]
+        default_factory=list, description="networks that may reach it.", examples=["10.1.0.0/16"]
     )
     volume: str = Field(
         default="open-webui",

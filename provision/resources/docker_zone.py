@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.docker_config import KEEP_CONTAINERS
+from provision.resources.host_firewall import FIREWALLD
 
 _ZONE_CALL = "org.fedoraproject.FirewallD1 /org/fedoraproject/FirewallD1 org.fedoraproject.FirewallD1.zone"
 
@@ -23,7 +24,7 @@ class DockerZone:
         return "docker-zone:docker"
 
     def probe(self) -> str:
-        """`zone=NAME` where firewalld is active and there is such a bridge."""
+        """`zone=NAME` where firewalld is active, there is such a bridge, and Docker may set up its network."""
         return _PROBE
 
     def observe(self, section: Section) -> str | None:
@@ -46,7 +47,8 @@ class DockerZone:
 
 
 _PROBE = f"""\
-if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ] && [ -d /sys/class/net/docker0 ]; then
+if [ -d /sys/class/net/docker0 ] && {{ {FIREWALLD}; }} &&
+    ! grep -qs '"iptables"[[:space:]]*:[[:space:]]*false' /etc/docker/daemon.json; then
     said=$(timeout 10 busctl call {_ZONE_CALL} getZoneOfInterface s docker0) || exit 1
     said=${{said#s \\"}}
     echo "zone=${{said%\\"}}"

@@ -112,12 +112,14 @@ class Firewall:
         return self.rules.partition("    chain ")[2].partition(" ")[0]
 
     def probe(self) -> str:
-        """Both files, the kernel's table, the unit."""
+        """Both files; the kernel's table and the unit where there are to be rules."""
+        files = f"echo --\n{look(self.unit.path, content=True)}echo; echo --\n{look(self.path, content=True)}"
+        if not self.ports:
+            return files
         return (
             f"nft list chain inet {self.table} {self.mark} >/dev/null 2>&1 && echo loaded\n"
             f'[ "$(systemctl is-enabled {self.service} 2>/dev/null)" = enabled ] && echo enabled\n'
-            f"echo --\n{look(self.unit.path, content=True)}echo; echo --\n{look(self.path, content=True)}"
-        )
+        ) + files
 
     def observe(self, section: Section) -> Loaded:
         """What is there.
@@ -152,7 +154,7 @@ class Firewall:
         """Both files, checked, then loaded."""
         if change.action == "remove":
             yield Run(
-                f"systemctl --quiet disable --now {self.service} || exit 1\n"
+                f"[ ! -e {quote(self.unit.path)} ] || systemctl --quiet disable --now {self.service} || exit 1\n"
                 f"rm -f {quote(self.path)} {quote(self.unit.path)} && systemctl daemon-reload\n"
             )
             return

@@ -14,6 +14,12 @@ from provision.resources.file import Absent, File, Found, look, seen
 from provision.values import printable, quote, sha256
 
 DOCKER0 = "docker0"
+# A running unit has a control group; asking systemctl would cost every host a process.
+FIREWALLD = (
+    "[ -d /sys/fs/cgroup/system.slice/firewalld.service ] || "
+    "[ -d /sys/fs/cgroup/systemd/system.slice/firewalld.service ]"
+)
+"""A condition of sh: firewalld runs."""
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
 _POLICY_CALL = "org.fedoraproject.FirewallD1 /org/fedoraproject/FirewallD1 org.fedoraproject.FirewallD1.policy"
 
@@ -96,9 +102,9 @@ class HostFirewall:
 
     def probe(self) -> str:
         """Which one is active, and its rules, read from files: asking ufw or firewall-cmd takes Python's start."""
-        return _PROBE.format(policy=quote(f"provision-{self.part}"), mark=quote(self.mark), call=_POLICY_CALL) + look(
-            self.path, content=True
-        )
+        return _PROBE.format(
+            policy=quote(f"provision-{self.part}"), mark=quote(self.mark), call=_POLICY_CALL, firewalld=FIREWALLD
+        ) + look(self.path, content=True)
 
     def observe(self, section: Section) -> Seen:
         """What is there.
@@ -249,12 +255,12 @@ _POLICY = """\
 """
 
 _PROBE = """\
-if grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
+if [ -f /etc/ufw/ufw.conf ] && grep -q '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
     echo active=ufw
     grep -qs '^IPV6=yes' /etc/default/ufw || echo ipv6=no
     sed -n '/^### tuple ### /p' /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null
 fi
-if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
+if {firewalld}; then
     echo active=firewalld
     case $(timeout 10 busctl call {call} getPolicySettings s {policy} 2>/dev/null) in
     *{mark}*) echo loaded ;;
