@@ -22,6 +22,7 @@ from provision.resources.file import Absent, File
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver, OldDriver
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
+from provision.resources.selinux import SelinuxBoolean
 from provision.resources.service import Service
 from provision.view import HostView
 
@@ -188,6 +189,9 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield from repositories
     yield toolkit
+    if "selinux" in identity.marks and "docker" in host.roles:
+        # Else a container sees its GPUs and may not open them. The engine's packages bring the boolean.
+        yield SelinuxBoolean("container_use_devices", package="container-selinux", after=("service:docker",))
     if not (want.runtime and "docker" in host.roles):
         yield specification
         return

@@ -20,13 +20,14 @@ from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.nvidia_driver import LOADED
 from provision.resources.package import Package
 from provision.resources.release import Further, Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import Group, User
-from provision.values import Visitor, canonical, sha256
+from provision.values import Network, Visitor, canonical, sha256
 from provision.view import HostView, OpenPort
 
 HOME = "/usr/share/ollama"
@@ -116,7 +117,7 @@ class Settings(BaseModel):
     allow: list[Visitor] = Field(
         default=[], description="With `listen: lan`: the hosts and groups of the inventory that may reach it."
     )
-    allow_networks: list[str] = Field(
+    allow_networks: list[Network] = Field(
         default=[], description="With `listen: lan`: networks that may reach it.", examples=["10.1.0.0/16"]
     )
     no_cloud: bool = Field(True, description="No cloud models and no web search.")
@@ -202,6 +203,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if want.listen == "lan":
         yield Package(("nftables",), host.identity.package_manager)
         yield Firewall((Guarded(want.port, sources(host, want)),))
+    visitors = sources(host, want) if want.listen == "lan" else ()
+    yield HostFirewall("ollama", (Allow(want.port, visitors),) if visitors else ())
     service = Service(
         "ollama",
         enabled=True,

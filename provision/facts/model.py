@@ -63,7 +63,8 @@ class Identity:
     `nvidia_driver` is the loaded kernel module's version or "", `nvidia_open` says that it is the open flavour,
     `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
     `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
-    `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
+    `mig`, `nvswitch`, `selinux` (enforcing or permissive). `jetson` is the L4T release (`R36`), `memory` is in bytes,
+    `model` the machine's maker and name.
     `docker_package` is what the Docker engine came with: `docker.io`, `docker-ce`, `moby-engine`, `snap`, or
     `podman-docker`, which only looks like Docker, or "".
     `nvidia_tools` says that `nvidia-smi` is there, whether or not it answers; `nvidia_own` is the driver that we

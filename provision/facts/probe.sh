@@ -104,6 +104,7 @@ marks() {
     mark openrc /run/openrc
     mark dxg /dev/dxg
     mark raspberrypi /etc/rpi-issue
+    mark selinux /sys/fs/selinux/enforce
     mark docker /.dockerenv
     mark podman /run/.containerenv
     first container /run/systemd/container

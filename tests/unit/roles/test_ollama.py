@@ -13,6 +13,7 @@ from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
 from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.package import Package
 from provision.resources.release import Release
@@ -276,4 +277,6 @@ def test_a_server_of_the_lan_is_guarded_and_does_not_name_itself() -> None:
     assert not [resource for resource in declare() if isinstance(resource, Firewall)]
     resources = declare(listen="lan", allow=["web"], allow_networks=["10.1.0.0/16"])
     assert one(Firewall, resources).ports == (Guarded(11434, ("10.0.0.2", "10.1.0.0/16")),)
+    assert one(HostFirewall, resources).allowed == (Allow(11434, ("10.0.0.2", "10.1.0.0/16")),)
+    assert one(HostFirewall, declare()).allowed == one(HostFirewall, declare(listen="lan")).allowed == ()
     assert "OLLAMA_HOST=0.0.0.0:11434" in " ".join(text(ROLE.DROP_IN, resources))
