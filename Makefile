@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fmt lint type unit prepare lab-test test docs bench bench-scale demo demo-down
+.PHONY: help venv fmt lint type unit prepare lab-test test docs bench bench-scale test-matrix demo demo-down
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ lab-test: prepare ## Tests on real hosts
 		$(BIN)/pytest tests/lab -q --last-failed --last-failed-no-failures none
 
 test: lint type prepare unit lab-test ## Everything
+
+test-matrix: venv ## The roles on real images: IMAGES=ubuntu:24.04,rockylinux/rockylinux:9 [ARTIFACTS=lab]
+	@[ -n "$(IMAGES)" ] || { echo 'say which images: make test-matrix IMAGES=ubuntu:24.04,rockylinux/rockylinux:9' >&2; exit 3; }
+	IMAGES='$(IMAGES)' ARTIFACTS='$(ARTIFACTS)' $(BIN)/pytest tests/images -q
 
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/python -m tests.docs

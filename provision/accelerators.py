@@ -1,10 +1,12 @@
 """What Ollama computes with on a host's GPUs, from its identity alone: further archives, packages, library directories.
 
-The base archive has the libraries of NVIDIA's GPUs and of Vulkan; those of ROCm (AMD) and of JetPack (Jetson) come as
-archives of their own.
+The base archive has the libraries of NVIDIA's GPUs and, on amd64, of Vulkan; those of ROCm (AMD, amd64 too) and of
+JetPack (Jetson) come as archives of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from provision.facts.model import GPU, Identity
 
@@ -18,14 +20,45 @@ _INTEL_INTEGRATED = "0000:00:02.0"
 _JETPACK = {"R35": "jetpack5", "R36": "jetpack6"}
 """By L4T release; JetPack 7 (R38) computes with the ordinary libraries."""
 
+_COMPUTING_JETSONS = (*_JETPACK, "R38", "R39")
+
 _VULKAN = {
     "debian": ("mesa-vulkan-drivers", "libvulkan1"),
     "redhat": ("mesa-vulkan-drivers", "vulkan-loader"),
     "suse": ("libvulkan_intel", "libvulkan_radeon", "libvulkan1"),
     "arch": ("vulkan-intel", "vulkan-radeon", "vulkan-icd-loader"),
 }
+Library = Literal["cuda", "rocm", "vulkan"]
 VULKAN_DRIVERS = "/usr/share/vulkan/icd.d"
 """Where Vulkan looks for drivers: a server that started before one came does not know it."""
+
+
+@dataclass(frozen=True)
+class Computing:
+    """A GPU that Ollama computes on, and by what."""
+
+    gpu: GPU
+    by: Library
+
+
+def computing(identity: Identity, environment: Mapping[str, str], rocm: bool | None = None) -> tuple[Computing, ...]:
+    """The GPUs on which models must be, with the arguments of `archives`; not those that a setting leaves out."""
+    found = [Computing(gpu, "cuda") for gpu in identity.gpus if _by_cuda(gpu, identity)]
+    if rocm is not False:
+        found += [Computing(gpu, "rocm") for gpu in identity.gpus if _by_rocm(gpu, identity, environment)]
+    if vulkan(identity, environment):
+        found += [Computing(gpu, "vulkan") for gpu in identity.gpus if _by_vulkan(gpu, identity, environment)]
+    return tuple(found)
+
+
+def by_device_files(gpus: Iterable[Computing]) -> tuple[Library, ...]:
+    """Those of the libraries that open `/dev/kfd` and `/dev/dri/renderD*`, which belong to groups."""
+    return tuple(dict.fromkeys(one.by for one in gpus if one.by != "cuda"))
+
+
+def has_code(target: str) -> bool:
+    """Whether Ollama's ROCm libraries are compiled for a target."""
+    return target in _ROCM
 
 
 def archives(identity: Identity, environment: Mapping[str, str], rocm: bool | None = None) -> tuple[str, ...]:
@@ -47,7 +80,7 @@ def archives(identity: Identity, environment: Mapping[str, str], rocm: bool | No
 
 def vulkan(identity: Identity, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Packages with Vulkan's drivers, where a GPU computes by it; else none."""
-    if environment.get("OLLAMA_VULKAN", "1").strip("\"'").lower() in ("0", "f", "false"):
+    if identity.arch != "amd64" or environment.get("OLLAMA_VULKAN", "1").strip("\"'").lower() in ("0", "f", "false"):
         return ()
     if not any(_by_vulkan(gpu, identity, environment) for gpu in identity.gpus):
         return ()
@@ -58,11 +91,20 @@ def libraries(identity: Identity, environment: Mapping[str, str], rocm: bool | N
     """Beginnings of the directories of `lib/ollama` without which a GPU of this host would not be used."""
     further = {"rocm": "rocm", "jetpack5": "cuda_jetpack5", "jetpack6": "cuda_jetpack6"}
     found = [further[name] for name in archives(identity, environment, rocm)]
-    if identity.nvidia_usable and not identity.jetson:
+    if not identity.jetson and any(_by_cuda(gpu, identity) for gpu in identity.gpus):
         found.append("cuda_v")
     if vulkan(identity, environment):
         found.append("vulkan")
     return tuple(found)
+
+
+def _by_cuda(gpu: GPU, identity: Identity) -> bool:
+    """A Jetson's and WSL's GPUs have no module that tells its version."""
+    if gpu.vendor != "nvidia" or gpu.driver == "vfio-pci":
+        return False
+    if gpu.slot == "soc":
+        return identity.jetson in _COMPUTING_JETSONS
+    return identity.nvidia_usable or ("wsl" in identity.marks and bool(identity.nvidia_smi))
 
 
 def _by_rocm(gpu: GPU, identity: Identity, environment: Mapping[str, str]) -> bool:

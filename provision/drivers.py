@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from provision.facts.gpus import Architecture, architecture
-from provision.facts.model import GPU, OS, Identity
+from provision.facts.model import GPU, Identity
 
 BRANCH = 580
 MARKER = "/etc/provision/nvidia-driver"
@@ -191,7 +191,9 @@ def _redhat(identity: Identity, need: Need) -> Packages:
 def _suse(identity: Identity, need: Need) -> Packages:
     """G06 is the generation of the branch 580; the open modules are signed by SUSE."""
     os = identity.os
-    old = {"sles": f"sles{os.major}", "opensuse-leap": f"opensuse{os.major}"}.get(os.id, f"suse{os.major}")
+    # There is no opensuse15/sbsa: Leap 15 has SLES's packages anyway.
+    leap = "opensuse" if identity.arch == "amd64" else "sles"
+    old = {"sles": f"sles{os.major}", "opensuse-leap": f"{leap}{os.major}"}.get(os.id, f"suse{os.major}")
     folder = f"{old if os.major == '15' else f'suse{os.major}'}/{_cuda_arch(identity)}"
     modules = "nvidia-open-driver-G06-signed-kmp-default" if need.open else "nvidia-driver-G06-kmp-default"
     found = Packages((modules, "nvidia-compute-utils-G06"), folder=folder, signed=need.open)
@@ -204,6 +206,8 @@ def _arch(identity: Identity, need: Need) -> Packages:
             f"{_named(cards(identity)[0])} needs a driver that Arch Linux has in its user repository only: "
             "install it, it is kept"
         )
+    if identity.arch != "amd64":
+        raise ValueError(f"{identity.os.name} has no NVIDIA driver: install one, it is kept")
     stock = re.fullmatch(r"[\d.]+[.-]arch\d+-\d+", identity.kernel)
     if stock:
         return Packages(("nvidia-open", "nvidia-utils"))
@@ -223,16 +227,25 @@ def _cuda_arch(identity: Identity) -> str:
     return {"amd64": "x86_64", "arm64": "sbsa"}.get(identity.arch, identity.arch)
 
 
-# The keys of NVIDIA's repositories by folder: file and fingerprint. Those from 2025 on have the newer one.
+# The keys of NVIDIA's repositories, which change with the releases: file, and fingerprint where it is known.
+_OLD_DEB = ("3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC")
+_OLD_RPM = ("D42D0685.pub", "610C7B14E068A878070DA4E99CD0A493D42D0685")
 _KEYS = {
-    "deb": ("3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
+    "debian12": _OLD_DEB,
     "debian13": ("8793F200.pub", "02182E60104FCDC26EAE1B8597A5D4CB8793F200"),
-    "rpm": ("D42D0685.pub", "610C7B14E068A878070DA4E99CD0A493D42D0685"),
+    "rhel9": _OLD_RPM,
+    "rhel10": ("CDF6BA43.pub", ""),
+    "amzn2023": _OLD_RPM,
+    "fedora41": _OLD_RPM,
+    "fedora42": _OLD_RPM,
+    "fedora43": ("1940C73E.pub", ""),
+    "fedora44": ("73CD9B30.pub", "129994480EC63D2789BC98E490DFED2F73CD9B30"),
+    "opensuse15": _OLD_RPM,
+    "sles15": _OLD_RPM,
+    "suse16": ("3A8B5622.pub", "CF65941A859D4B4E6870F188736A284B3A8B5622"),
 }
 
 
-def repository_key(os: OS) -> tuple[str, str]:
-    """File name and fingerprint of the key of NVIDIA's repository for this system."""
-    if os.family == "debian":
-        return _KEYS.get(f"{os.id}{os.major}", _KEYS["deb"])
-    return _KEYS["rpm"]
+def repository_key(folder: str) -> tuple[str, str]:
+    """File name and fingerprint of the key of NVIDIA's repository `rhel9/x86_64`; "" for what is not known."""
+    return _KEYS.get(folder.partition("/")[0], ("", ""))

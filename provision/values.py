@@ -1,6 +1,7 @@
 """Small values that are parsed once at the edge and trusted inside."""
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from provision.errors import InputError
@@ -78,6 +79,17 @@ class Reference:
 GroupName = Annotated[str, Reference(("group",))]
 HostOrGroup = Annotated[str, Reference(("group", "host"))]
 Visitor = Annotated[str, Reference(("group", "host"), first=False)]
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network or an address such as 10.1.0.0/16") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
+from provision.resources.docker_zone import DockerZone
 from provision.resources.file import Absent, File
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
@@ -108,6 +109,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         on_reload=RELOAD,
         on_failure=RESTORE,
     )
+    yield DockerZone()
 
 
 def own(os: OS) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from provision.resources.file import Absent, File
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver, OldDriver
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
+from provision.resources.selinux import SelinuxBoolean
 from provision.resources.service import Service
 from provision.view import HostView
 
@@ -69,7 +70,10 @@ class Settings(BaseModel):
         "", description="That repository's key: an address, or a file beside the inventory; if empty, its own."
     )
     driver_fingerprint: str = Field(
-        "", description="That key's fingerprint; if empty, NVIDIA's.", pattern="^([0-9A-F]{40})?$"
+        "",
+        description="That key's fingerprint; if empty, NVIDIA's, which is not known here for the distributions of"
+        " Red Hat's version 10 and Fedora 43.",
+        pattern="^([0-9A-F]{40})?$",
     )
     repository: str = Field(
         "",
@@ -102,7 +106,7 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     identity = host.identity
     need = drivers.needed(identity, ollama(host))
     if not installs(identity, need, want):
-        yield NvidiaDriver(need.minimum, want.reboot)
+        yield NvidiaDriver(need.minimum, want.reboot, complaint=identity.nvidia_complaint)
         return
     found, manager = drivers.packages(identity, need), identity.package_manager
     yield File(drivers.MARKER, f"{drivers.BRANCH} {need.flavour}\n")
@@ -121,7 +125,8 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     if identity.nvidia_driver and drivers.branch(identity.nvidia_driver) < need.minimum:
         install = (OldDriver(identity.nvidia_driver), *install)
     yield from install
-    yield NvidiaDriver(need.minimum, want.reboot, after=install, signed=found.signed)
+    complaint = identity.nvidia_complaint
+    yield NvidiaDriver(need.minimum, want.reboot, after=install, signed=found.signed, complaint=complaint)
     if identity.nvidia_usable:
         for name in found.services:
             yield Service(name)
@@ -148,10 +153,17 @@ def nvidias_own(host: HostView, want: Settings, folder: str) -> Repository:
     """NVIDIA's repository of drivers for this system.
 
     Raises:
-        ValueError: its key is not there.
+        ValueError: its key is not there, or which one it is nobody said.
     """
     uri = f"{want.driver_repository.rstrip('/')}/{folder}"
-    file, fingerprint = drivers.repository_key(host.identity.os)
+    file, fingerprint = drivers.repository_key(folder)
+    if not (file or want.driver_key):
+        raise ValueError(f"the key of {uri} is not known here: say nvidia.driver_key and nvidia.driver_fingerprint")
+    if not (fingerprint or want.driver_fingerprint):
+        raise ValueError(
+            f"the fingerprint of {want.driver_key or f'{uri}/{file}'} is not known here: say nvidia.driver_fingerprint "
+            "once you have compared it, or install a driver, it is kept"
+        )
     key = key_at(want.driver_key or f"{uri}/{file}", host.find)
     suite, manager = "/" if host.identity.os.family == "debian" else "", host.identity.package_manager
     wanted = want.driver_fingerprint or fingerprint
@@ -177,6 +189,9 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield from repositories
     yield toolkit
+    if "selinux" in identity.marks and "docker" in host.roles:
+        # Else a container sees its GPUs and may not open them. The engine's packages bring the boolean.
+        yield SelinuxBoolean("container_use_devices", package="container-selinux", after=("service:docker",))
     if not (want.runtime and "docker" in host.roles):
         yield specification
         return

@@ -7,25 +7,27 @@ asking it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from provision import accelerators
+from provision.facts.model import Identity
 from provision.inventory.names import did_you_mean
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
 from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.nvidia_driver import LOADED
 from provision.resources.package import Package
 from provision.resources.release import Further, Release
 from provision.resources.service import SPEC, Service
-from provision.resources.user import User
-from provision.values import Visitor, canonical, sha256
+from provision.resources.user import Group, User
+from provision.values import Network, Visitor, canonical, sha256
 from provision.view import HostView, OpenPort
 
 HOME = "/usr/share/ollama"
@@ -115,7 +117,7 @@ class Settings(BaseModel):
     allow: list[Visitor] = Field(
         default=[], description="With `listen: lan`: the hosts and groups of the inventory that may reach it."
     )
-    allow_networks: list[str] = Field(
+    allow_networks: list[Network] = Field(
         default=[], description="With `listen: lan`: networks that may reach it.", examples=["10.1.0.0/16"]
     )
     no_cloud: bool = Field(True, description="No cloud models and no web search.")
@@ -156,6 +158,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     groups = tuple(name for name in ("render", "video") if name in host.identity.groups)
     user = User("ollama", home=HOME, groups=groups)
     environment = variables(want)
+    numbers = further_groups(host.identity, environment, groups)
     kinds = accelerators.archives(host.identity, environment, want.rocm)
     vulkan = accelerators.vulkan(host.identity, environment)
     archive = source(host, want)
@@ -169,7 +172,12 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         further=tuple(further(host, want, kind) for kind in kinds),
     )
     unit_text = host.render(
-        "ollama/ollama.service.j2", models_dir=want.models_dir, home=HOME, groups=groups, vulkan=bool(vulkan)
+        "ollama/ollama.service.j2",
+        models_dir=want.models_dir,
+        home=HOME,
+        groups=(*groups, *numbers),
+        vulkan=bool(vulkan),
+        jetson="jetson" in host.identity.marks,
     )
     unit = File(UNIT, unit_text)
     proxy = proxy_mark(host)
@@ -180,6 +188,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     drop_in = File(DROP_IN, text)
     models = ModelsDirectory(want.models_dir, "ollama", "ollama")
     yield user
+    yield from nameless(host.identity, numbers)
     yield Directory(HOME, mode="0755", owner="ollama", group="ollama")
     # The server keeps its key there.
     yield Directory(f"{HOME}/.ollama", mode="0755", owner="ollama", group="ollama")
@@ -194,6 +203,8 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if want.listen == "lan":
         yield Package(("nftables",), host.identity.package_manager)
         yield Firewall((Guarded(want.port, sources(host, want)),))
+    visitors = sources(host, want) if want.listen == "lan" else ()
+    yield HostFirewall("ollama", (Allow(want.port, visitors),) if visitors else ())
     service = Service(
         "ollama",
         enabled=True,
@@ -208,6 +219,22 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield Endpoint(
         f"http://127.0.0.1:{want.port}/api/version", expect={"version": want.version}, timeout=90, after=(service,)
     )
+
+
+def further_groups(identity: Identity, environment: Mapping[str, str], names: tuple[str, ...]) -> tuple[int, ...]:
+    """Numbers of groups that own the GPUs' device files beside `names`: in a container they are those of its host."""
+    if not accelerators.by_device_files(accelerators.computing(identity, environment)):
+        return ()
+    known = {identity.groups[name] for name in names}
+    return tuple(number for number in identity.gpu_groups if number not in known)
+
+
+def nameless(identity: Identity, numbers: tuple[int, ...]) -> Iterator[Group]:
+    """A group for each number that has no other: systemd takes a number only where there is one of it."""
+    for number in numbers:
+        name = f"gpu{number}"
+        if not {there for there, of in identity.groups.items() if of == number} - {name}:
+            yield Group(name, number)
 
 
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:

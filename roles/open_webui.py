@@ -13,6 +13,8 @@ from provision.resources.base import Resource
 from provision.resources.container import Health, Mount, Port
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Directory, File
+from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import DOCKER0, Allow, HostFirewall
 from provision.resources.image import Image
 from provision.resources.open_webui import (
     DATA,
@@ -30,8 +32,10 @@ from provision.resources.open_webui import (
     has_secret,
     setting_mistake,
 )
+from provision.resources.package import Package
+from provision.resources.selinux import SelinuxLabel
 from provision.resources.volume import Volume
-from provision.values import GroupName, HostOrGroup, Secret, canonical, parse_bytes, quote
+from provision.values import GroupName, HostOrGroup, Network, Secret, Visitor, canonical, parse_bytes, quote
 from provision.view import HostView, OpenPort
 
 HOME = "/etc/provision/open-webui"
@@ -116,6 +120,13 @@ class Settings(BaseModel):
     )
     listen: str = Field(default="0.0.0.0", description="address of the host, `127.0.0.1` behind a proxy")
     port: int = Field(default=8080, ge=1, le=65535)
+    allow: list[Visitor] = Field(
+        default_factory=list,
+        description="the hosts and groups of the inventory that may reach it; with `allow_networks` empty too: all",
+    )
+    allow_networks: list[Network] = Field(
+        default_factory=list, description="networks that may reach it.", examples=["10.1.0.0/16"]
+    )
     volume: str = Field(
         default="open-webui",
         pattern=r"^(/.+|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$",
@@ -180,8 +191,12 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     yield key
     yield from (password, environment, *scripts)
     yield image
+    if "selinux" in host.identity.marks:
+        yield SelinuxLabel(HOME, after=(key, password, environment, *scripts))
     if not want.volume.startswith("/"):
         yield Volume(want.volume)
+    elif "selinux" in host.identity.marks:
+        yield SelinuxLabel(want.volume)
     if not want.allow_empty:
         yield DataGuard(want.volume)
     server = Server(
@@ -200,6 +215,11 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         wait=600,
         **network_of(want),
     )
+    visitors = sources(host, want)
+    if visitors is not None:
+        yield Package(("nftables",), host.identity.package_manager)
+    yield Firewall(() if visitors is None else (Guarded(want.port, visitors),), part="open-webui")
+    yield HostFirewall("open-webui", tuple(let_in(host, want)))
     yield server
     ready = Endpoint(f"{outside(want)}/ready", expect={"status": True}, timeout=300, after=(server,))
     yield ready
@@ -232,7 +252,30 @@ def instance_of(want: Settings, backends: tuple[str, ...]) -> Instance:
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
     """The server's."""
     here = want.listen == "localhost" or want.listen.startswith("127.") or want.listen == "::1"
-    yield OpenPort(want.port, () if here else None, f"open_webui.listen is {want.listen}")
+    visitors = sources(host, want)
+    if here or visitors is None:
+        yield OpenPort(want.port, () if here else None, f"open_webui.listen is {want.listen}")
+    else:
+        yield OpenPort(want.port, visitors, "open_webui.allow says who may")
+
+
+def sources(host: HostView, want: Settings) -> tuple[str, ...] | None:
+    """Addresses that may reach the port; None: all."""
+    if not want.allow and not want.allow_networks:
+        return None
+    peers = [peer.address for name in want.allow for peer in host.peers(name) if peer.name != host.name]
+    return tuple(sorted({*peers, *want.allow_networks}))
+
+
+def let_in(host: HostView, want: Settings) -> Iterator[Allow]:
+    """What a firewall of the host must let pass. Docker publishes ports past it; a server in the host's network is not.
+
+    A container of the default bridge that uses the Ollama of its own host comes in at the bridge.
+    """
+    if want.network == "host":
+        yield from (Allow(port.port, port.sources) for port in ports(host, want) if port.sources != ())
+    elif any(f"//{_here(want)}:" in backend.url for backend in backends_of(host, want)):
+        yield Allow(getattr(host.settings.get("ollama"), "port", 11434), None, DOCKER0)
 
 
 def outside(want: Settings) -> str:

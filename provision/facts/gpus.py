@@ -15,6 +15,8 @@ _PCI = re.compile(
 )
 _MODULE = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)", re.ASCII)
 _VERSION = re.compile(r"\d+(?:\.\d+)+", re.ASCII)
+_NODE = re.compile(r"([0-7]{3,4}) (\d{1,10})", re.ASCII)
+_NO_GROUP = 2**32 - 1
 _RELEASE = re.compile(r"# (R\d+) \(release\)")
 
 
@@ -26,7 +28,7 @@ class Nvidia:
     open: bool
     smi: str
     loads: tuple[Load, ...]
-    notes: tuple[str, ...]
+    complaint: str
 
 
 def gpus(records: Records) -> tuple[tuple[GPU, ...], Nvidia]:
@@ -50,6 +52,19 @@ def jetson_release(records: Records) -> str:
     """The L4T release of a Jetson (`R36`), or ""."""
     match = _RELEASE.match(records.one("tegra"))
     return match[1] if match else ""
+
+
+def owners(records: Records) -> tuple[int, ...]:
+    """Numbers of the groups by which alone the device files of AMD's and Intel's GPUs can be opened.
+
+    Not root's, which would give more than the GPU; none for a file that everybody may open.
+    """
+    found = set()
+    for mode, group in (match.groups() for value in records.all("node") if (match := _NODE.fullmatch(value))):
+        bits, number_of = int(mode, 8), int(group)
+        if bits & 0o060 == 0o060 and bits & 0o006 != 0o006 and 0 < number_of < _NO_GROUP:
+            found.add(number_of)
+    return tuple(sorted(found))
 
 
 def _pci(records: Records) -> list[GPU]:
@@ -121,22 +136,22 @@ def _smi(records: Records, found: dict[str, GPU]) -> Nvidia:
             memory=(total or 0) << 20,
             target=row[8] if len(row) > 8 and _VERSION.fullmatch(row[8]) else "",
         )
-    notes = _complaints(rows, status, version) if records.one("smi_asked") else ()
-    return Nvidia(module, "Open Kernel Module" in module_line, version, tuple(loads), notes)
+    complaint = _complaint(rows, status, version) if records.one("smi_asked") else ""
+    return Nvidia(module, "Open Kernel Module" in module_line, version, tuple(loads), complaint)
 
 
-def _complaints(rows: list[str], status: str, version: str) -> tuple[str, ...]:
+def _complaint(rows: list[str], status: str, version: str) -> str:
     """Why `nvidia-smi` was of no use, for the reader. Exit codes are those of nvidia-smi(1) and timeout(1)."""
     if version:
-        return ()
+        return ""
     said = rows[-1][:200] if rows else ""
     if any("version mismatch" in row for row in rows):
-        return ("nvidia-smi: the driver's library is newer than the loaded kernel module: reboot the host",)
+        return "nvidia-smi: the driver's library is newer than the loaded kernel module: reboot the host"
     if status in ("", "124", "137"):
-        return ("nvidia-smi does not answer within 10 s: the driver hangs; see dmesg, reboot the host",)
+        return "nvidia-smi does not answer within 10 s: the driver hangs; see dmesg, reboot the host"
     if status == "0":
-        return (f"nvidia-smi: its answer is not understood: {said}" if said else "nvidia-smi found no GPU",)
-    return (f"nvidia-smi: {said}" if said else f"nvidia-smi: exit status {status}",)
+        return f"nvidia-smi: its answer is not understood: {said}" if said else "nvidia-smi found no GPU"
+    return f"nvidia-smi: {said}" if said else f"nvidia-smi: exit status {status}"
 
 
 def _csv(rows: list[str]) -> list[list[str]]:

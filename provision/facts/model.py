@@ -56,16 +56,19 @@ class Identity:
 
     `arch` is `amd64`, `arm64` or what dpkg or uname says; it is the userland's, not the kernel's.
     `virtualization` is `none`, `docker`, `lxc`, `kvm`, `vmware`, ..., or `vm` when the kind is not known.
-    `groups` maps group names to numbers (`render`, `video`, `docker`, `ollama`).
+    `groups` maps group names to numbers (`render`, `video`, `docker`, `ollama`, and those of `gpu_groups`).
+    `gpu_groups` are the numbers of the groups that own `/dev/kfd` and `/dev/dri/renderD*`, where not everybody may open
+    them. In a container these are the numbers of its host: the name there may be another one, or none.
     `time_daemon` is the unit that keeps the clock in place of systemd-timesyncd (`chrony`, `ntpsec`), or "".
     `nvidia_driver` is the loaded kernel module's version or "", `nvidia_open` says that it is the open flavour,
     `nvidia_smi` the version that `nvidia-smi` reports or "" when it did not answer.
     `marks` holds `jetson`, `dgx`, `wsl`, `wsl1`, `container`, `ostree`, `nixos`, `alpine`, `musl`, `raspberrypi`,
-    `mig`, `nvswitch`. `jetson` is the L4T release (`R36`), `memory` is in bytes, `model` the machine's maker and name.
+    `mig`, `nvswitch`, `selinux` (enforcing or permissive). `jetson` is the L4T release (`R36`), `memory` is in bytes,
+    `model` the machine's maker and name.
     `docker_package` is what the Docker engine came with: `docker.io`, `docker-ce`, `moby-engine`, `snap`, or
     `podman-docker`, which only looks like Docker, or "".
     `nvidia_tools` says that `nvidia-smi` is there, whether or not it answers; `nvidia_own` is the driver that we
-    installed, as `580 open`, or "".
+    installed, as `580 open`, or ""; `nvidia_complaint` says why `nvidia-smi` was of no use, or "".
     """
 
     hostname: str
@@ -93,6 +96,8 @@ class Identity:
     docker_package: str = ""
     nvidia_tools: bool = False
     nvidia_own: str = ""
+    nvidia_complaint: str = ""
+    gpu_groups: tuple[int, ...] = ()
 
     def has_gpu(self, vendor: str) -> bool:
         """Whether a device of that vendor is there, with or without a driver."""

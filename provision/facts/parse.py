@@ -28,7 +28,7 @@ _MAKERS = (
     ("bochs", "bochs"),
 )
 _COMPATIBLE_TABLES = re.compile(
-    r"table (?:ip6? (?:nat|filter|mangle|raw|security|docker\S*)|inet (?:firewalld|provision))"
+    r"table (?:ip6? (?:nat|filter|mangle|raw|security|docker\S*)|inet (?:firewalld|provision\w*))"
 )
 
 
@@ -64,9 +64,11 @@ def parse(out: bytes) -> Facts:
         model=_model(records),
         docker_package=_engine(records),
         nvidia_tools=bool(records.one("smi_asked")),
+        nvidia_complaint=nvidia.complaint,
+        gpu_groups=gpus.owners(records),
         nvidia_own=_search(r"^(\d{3} (?:open|proprietary))$", records.one("nvidia_own")),
     )
-    notes = _notes(records, identity) + nvidia.notes
+    notes = _notes(records, identity) + ((nvidia.complaint,) if nvidia.complaint else ())
     return Facts(identity, _readings(records, os, nvidia.loads), notes, _complete(records))
 
 
@@ -116,7 +118,7 @@ def _complete(records: Records) -> bool:
 
 def _marks(records: Records) -> frozenset[str]:
     said = set(records.all("mark"))
-    marks = said & {"ostree", "nixos", "alpine", "musl", "raspberrypi", "mig"}
+    marks = said & {"ostree", "nixos", "alpine", "musl", "raspberrypi", "mig", "selinux"}
     kernel = records.one("kernel").lower()
     tree = records.all("tree_compatible")
     # WSL 1 has no Linux kernel of its own; its release says `Microsoft` with a capital and no `WSL2`.

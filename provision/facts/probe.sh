@@ -104,6 +104,7 @@ marks() {
     mark openrc /run/openrc
     mark dxg /dev/dxg
     mark raspberrypi /etc/rpi-issue
+    mark selinux /sys/fs/selinux/enforce
     mark docker /.dockerenv
     mark podman /run/.containerenv
     first container /run/systemd/container
@@ -208,8 +209,20 @@ amd() {
     grep -H -E '^(gfx_target_version|location_id|domain) ' "$at"/*/properties | sed 's|.*/nodes/||' | lines kfd
 }
 
+nodes() { # device files that AMD's and Intel's GPUs compute through: mode and number of the owning group, then its name
+    at /dev/dri
+    set -- "$at"/renderD*
+    at /dev/kfd
+    [ -e "$at" ] || [ -e "$1" ] || return 0
+    owners=$(stat -L -c '%a %g' "$at" "$@")
+    printf '%s\n' "$owners" | lines node
+    numbers=$(printf '%s\n' "$owners" | sed '/ 0$/d;s/.* /:/;s/$/:/')
+    at /etc/group
+    [ -z "$numbers" ] || grep -F "$numbers" "$at" | lines group
+}
+
 engine() { # the package that Docker came with, in dpkg's and pacman's own lists: asking them would cost half of this part
-    # (rpm has none that sh can read, and is asked where something is there)
+    # (rpm has none that sh can read, and is asked where something is there; dpkg proves nothing: Fedora has one)
     at /var/lib/dpkg/info
     grep -lE '^/usr/s?bin/dockerd$' "$at"/docker-ce.list "$at"/docker.io.list "$at"/moby-engine.list | lines docker_package
     grep -lx /usr/bin/docker "$at"/podman-docker.list | lines docker_package
@@ -217,7 +230,7 @@ engine() { # the package that Docker came with, in dpkg's and pacman's own lists
     for package in docker podman-docker; do
         for folder in "$at/$package"-[0-9]*; do [ -d "$folder" ] && say docker_package "$package"; done
     done
-    if has rpm && ! has dpkg; then
+    if has rpm; then
         for path in /usr/bin/dockerd /usr/sbin/dockerd /usr/bin/docker; do
             at "$path"
             [ -e "$at" ] || continue
@@ -331,6 +344,7 @@ processor
 pci
 nvidia
 amd
+nodes
 engine
 address
 say end identity

@@ -11,9 +11,6 @@ from provision.resources.base import Change, Diff, Pending, Run, Section, Step
 from provision.resources.file import File, Found, Look, seen
 from provision.values import quote, sha256
 
-RULES = "/etc/provision/firewall.nft"
-UNIT = "/etc/systemd/system/provision-firewall.service"
-
 _UNIT = """\
 [Unit]
 Description=Who may reach the ports that provision guards
@@ -25,8 +22,8 @@ After=local-fs.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/sbin/nft -f /etc/provision/firewall.nft
-ExecStop=-/usr/sbin/nft delete table inet provision
+ExecStart=/usr/sbin/nft -f {rules}
+ExecStop=-/usr/sbin/nft delete table inet {table}
 
 [Install]
 WantedBy=sysinit.target
@@ -56,14 +53,44 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Firewall:
-    """`table inet provision`, loaded now and at every boot."""
+    """`table inet provision`, loaded now and at every boot; without ports it is gone.
+
+    Args:
+        ports: what is guarded.
+        part: a role that has a table of its own, `table inet provision_PART`.
+    """
 
     ports: tuple[Guarded, ...] = field(default=())
+    part: str = ""
 
     @property
     def id(self) -> str:
-        """`firewall:provision`."""
-        return "firewall:provision"
+        """`firewall:provision`, `firewall:provision-PART`."""
+        return f"firewall:{self._name('provision')}"
+
+    def _name(self, stem: str) -> str:
+        return f"{stem}-{self.part}" if self.part else stem
+
+    @property
+    def table(self) -> str:
+        """Its name in the kernel."""
+        return self._name("provision").replace("-", "_")
+
+    @property
+    def path(self) -> str:
+        """The file of the rules."""
+        return f"/etc/provision/{self._name('firewall')}.nft"
+
+    @property
+    def service(self) -> str:
+        """The unit that loads them."""
+        return f"{self._name('provision-firewall')}.service"
+
+    @property
+    def unit(self) -> File:
+        """That unit's file."""
+        text = _UNIT.format(rules=self.path, table=self.table)
+        return File(f"/etc/systemd/system/{self.service}", text)
 
     @property
     def rules(self) -> str:
@@ -73,7 +100,7 @@ class Firewall:
         # The empty chain's name tells which rules the kernel has.
         mark = f"rules_{sha256(body)[:12]}"
         return (
-            "table inet provision\ndelete table inet provision\ntable inet provision {\n"
+            f"table inet {self.table}\ndelete table inet {self.table}\ntable inet {self.table} {{\n"
             f"    chain {mark} {{\n    }}\n"
             "    chain guard {\n        type filter hook prerouting priority -310; policy accept;\n"
             f'        iifname {{ "lo", "docker0" }} accept\n{body}    }}\n}}\n'
@@ -85,12 +112,14 @@ class Firewall:
         return self.rules.partition("    chain ")[2].partition(" ")[0]
 
     def probe(self) -> str:
-        """Both files, the kernel's table, the unit."""
+        """Both files; the kernel's table and the unit where there are to be rules."""
+        files = f"echo --\n{Look(self.unit.path, content=True)}echo; echo --\n{Look(self.path, content=True)}"
+        if not self.ports:
+            return files
         return (
-            f"nft list chain inet provision {self.mark} >/dev/null 2>&1 && echo loaded\n"
-            '[ "$(systemctl is-enabled provision-firewall.service 2>/dev/null)" = enabled ] && echo enabled\n'
-            f"echo --\n{Look(UNIT, content=True)}echo; echo --\n{Look(RULES, content=True)}"
-        )
+            f"nft list chain inet {self.table} {self.mark} >/dev/null 2>&1 && echo loaded\n"
+            f'[ "$(systemctl is-enabled {self.service} 2>/dev/null)" = enabled ] && echo enabled\n'
+        ) + files
 
     def observe(self, section: Section) -> Loaded:
         """What is there.
@@ -104,7 +133,10 @@ class Firewall:
         )
 
     def plan(self, observed: Loaded, pending: Pending) -> Change | None:
-        """`create` or `update`."""
+        """`create` or `update`, `load`; `remove` where nothing is to be guarded."""
+        if not self.ports:
+            there = (observed.rules.kind, observed.unit.kind) != ("missing", "missing")
+            return Change(self.id, "remove", "every address may reach it") if there else None
         files = [change for file, found in self._files(observed) if (change := file.plan(found, pending))]
         after = {"ports": {str(guarded.port): list(guarded.sources) for guarded in self.ports}}
         if files:
@@ -116,17 +148,22 @@ class Firewall:
         return Change(self.id, "load", "the kernel does not have these rules", after=after)
 
     def _files(self, observed: Loaded) -> tuple[tuple[File, Found], ...]:
-        return (File(UNIT, _UNIT), observed.unit), (File(RULES, self.rules), observed.rules)
+        return (self.unit, observed.unit), (File(self.path, self.rules), observed.rules)
 
     def steps(self, change: Change) -> Iterator[Step]:
         """Both files, checked, then loaded."""
-        checked = RULES + ".checked"
+        if change.action == "remove":
+            yield Run(
+                f"[ ! -e {quote(self.unit.path)} ] || systemctl --quiet disable --now {self.service} || exit 1\n"
+                f"rm -f {quote(self.path)} {quote(self.unit.path)} && systemctl daemon-reload\n"
+            )
+            return
+        checked = self.path + ".checked"
         yield from File(checked, self.rules).steps(change)
-        yield Run(f"nft -c -f {quote(checked)} || exit 1\nmv -f {quote(checked)} {RULES}\n")
-        yield from File(UNIT, _UNIT).steps(change)
+        yield Run(f"nft -c -f {quote(checked)} || exit 1\nmv -f {quote(checked)} {quote(self.path)}\n")
+        yield from self.unit.steps(change)
         yield Run(
-            "systemctl daemon-reload && systemctl --quiet enable provision-firewall.service "
-            "&& systemctl restart provision-firewall.service\n"
+            f"systemctl daemon-reload && systemctl --quiet enable {self.service} && systemctl restart {self.service}\n"
         )
 
 

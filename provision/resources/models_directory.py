@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import Found, Look, seen
+from provision.resources.selinux import relabelled
 from provision.values import quote
 
 
@@ -84,6 +85,6 @@ class ModelsDirectory:
             f"-exec chown -h {owner} {{}} + || exit 1\nchmod u+rwx {path}\n"
             f'd=$(dirname -- {path})\nwhile [ "$d" != / ]; do\n'
             '  case $(stat -c %A -- "$d") in *x | *t) ;; *) chmod o+x -- "$d" || exit 1 ;; esac\n'
-            '  d=$(dirname -- "$d")\ndone\n',
+            '  d=$(dirname -- "$d")\ndone\n' + relabelled(path),
             timeout=600,
         )

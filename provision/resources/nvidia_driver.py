@@ -53,12 +53,14 @@ class NvidiaDriver:
         reboot: `never` or `if-needed`.
         after: resources that install it.
         signed: its modules load under Secure Boot as they come; others need a key that was enrolled at the console.
+        complaint: why `nvidia-smi` was of no use when the host was asked what it is, or "".
     """
 
     minimum: int
     reboot: Literal["never", "if-needed"] = "never"
     after: tuple[Resource, ...] = field(default=(), repr=False)
     signed: bool = False
+    complaint: str = ""
     redefines: ClassVar[bool] = True
 
     @property
@@ -114,6 +116,8 @@ class NvidiaDriver:
             )
         if not (version or self.after):
             return f"there is no NVIDIA module for the kernel {observed.kernel}, and nvidia.driver installs none here"
+        if observed.loaded and self.complaint:
+            return f"{printable(self.complaint, 300)}; what needs the NVIDIA driver is left out until it answers"
         return ""
 
     def steps(self, change: Change) -> Iterator[Step]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from provision.localfiles import file_digest
 from provision.resources.base import Change, Job, Pending, Progress, Run, Section, Step, Upload
 from provision.resources.file import switch
+from provision.resources.selinux import relabelled
 from provision.resources.space import space
 from provision.values import human_bytes, printable, quote
 
@@ -217,6 +218,7 @@ class Release:
             more=more,
             folder=quote(f"/opt/{self.name}"),
             home=quote(self.home),
+            relabelled=relabelled(quote(self.home)),
             staging=quote(f"/opt/{self.name}/.{self.version}.new"),
             binary=quote(self.binary),
             record=RECORD,
@@ -379,5 +381,5 @@ unpack {waiting} {tool} || exit 1
 [ -f "$s"/{binary} ] || {{ echo 'there is no '{binary}' in the archive' >&2; exit 1; }}
 chmod 0755 "$s" "$s"/{binary} || exit 1
 echo "${{have%% *}}" >"$s/{record}" || exit 1
-{more}rm -rf {home} && mv "$s" {home}
-"""
+{more}rm -rf {home} && mv "$s" {home} || exit 1
+{relabelled}"""

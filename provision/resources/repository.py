@@ -8,7 +8,7 @@ from typing import Literal
 
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, Look, seen
-from provision.resources.managers import apt_progress, shell
+from provision.resources.managers import apt_progress, manager, shell
 from provision.values import quote, sha256
 
 SOURCES = "/etc/apt/sources.list.d"
@@ -22,13 +22,14 @@ RPM_KEYS = "/etc/pki/rpm-gpg"
 class Listed:
     """What is there: our file, the fingerprints of the keys in the keyring, older files that name the same address.
 
-    `imported` are the keys that rpm trusts, by the ends of their fingerprints.
+    `imported` are the keys that rpm trusts, by the ends of their fingerprints. `expired`: a key in the keyring is.
     """
 
     file: Found
     fingerprints: tuple[str, ...]
     rivals: tuple[str, ...]
     imported: tuple[str, ...] = ()
+    expired: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Repository:
         bare = self.uri.rstrip("/").partition("://")[2]
         return (
             f"gpg --batch --show-keys --with-colons {quote(self.keyring)} 2>/dev/null |\n"
-            '  awk -F: \'$1 == "pub" { p = 1 } $1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
+            '  awk -F: \'$1 == "pub" { p = 1; if ($2 == "e") print "expired=" } '
+            '$1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
             f"grep -lF {quote(bare)} {self._others} 2>/dev/null |\n"
             f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + Look(self.sources.path, content=True)
         )
@@ -130,7 +132,8 @@ class Repository:
         rivals = (value for key, _, value in lines if key == "rival" and value != self.sources.path)
         prints = (value for key, _, value in lines if key == "fpr")
         imported = tuple(value.upper() for key, _, value in lines if key == "imported")
-        return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals), imported)
+        expired = any(key == "expired" for key, _, _ in lines)
+        return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals), imported, expired)
 
     def plan(self, observed: Listed, pending: Pending) -> Change | None:
         """`create` or `update`.
@@ -140,14 +143,16 @@ class Repository:
         """
         if observed.rivals:
             raise ValueError(f"{', '.join(observed.rivals)} names the same repository; remove it or what it says")
-        key_is_right = observed.fingerprints == (self.fingerprint,)
+        # Owners make their keys last longer under the same fingerprint: the current one is fetched.
+        key_is_right = observed.fingerprints == (self.fingerprint,) and not observed.expired
         if self.manager != "apt":
             # rpm names a key by the last 8 digits of its fingerprint, from rpm 6 on by all 40.
             key_is_right &= any(len(end) >= 8 and self.fingerprint.endswith(end) for end in observed.imported)
         change = self.sources.plan(observed.file, pending)
         if change is None and key_is_right:
             return None
-        why = change.why if change else f"its keyring holds {' '.join(observed.fingerprints) or 'no key'}"
+        held = "a key that expired" if observed.expired else " ".join(observed.fingerprints) or "no key"
+        why = change.why if change else f"its keyring holds {held}"
         diffs: tuple[Diff, ...] = change.diffs if change else ()
         action = "create" if observed.file.kind == "missing" else "update"
         return Change(self.id, action, why, after={"uri": self.uri, "key": self.fingerprint}, diffs=diffs)
@@ -182,9 +187,9 @@ class Repository:
             return
         # Only now: rpm trusts a key for every repository.
         yield Run(f"rpmkeys --import {quote(self.keyring)}\n")
-        tool = "zypper --non-interactive refresh" if self.manager == "zypper" else "dnf -y makecache --repo"
-        script = f"{shell('proxy')}{tool} {quote(self.name)} 2>&1\n"
-        yield Job(f"refresh-{sha256(self.name)[:12]}", script, timeout=900)
+        using = manager(self.manager)
+        name = f"refresh-{sha256(self.name)[:12]}"
+        yield Job(name, using.refreshing(self.name), progress=using.progress, timeout=900)
 
 
 def rpm_arch(arch: str) -> str:
@@ -209,10 +214,11 @@ umask 022
 command -v gpg >/dev/null || {{ echo 'gpg is not installed, so the key cannot be compared' >&2; exit 1; }}
 found=$(gpg --batch --show-keys --with-colons {key} 2>/dev/null |
     awk -F: '$1 == "pub" {{ p = 1 }} $1 == "fpr" && p {{ printf "%s ", $10; p = 0 }}')
-if [ "$found" != {wanted}' ' ]; then
+wanted={wanted}
+if [ "$found" != "$wanted " ]; then
     rm -f {key}
     found=${{found% }}
-    echo "the key has the fingerprint ${{found:-of nothing}}, expected is "{wanted} >&2
+    echo "the key has the fingerprint ${{found:-of nothing}}, expected is $wanted: ask its owner which is right" >&2
     exit 1
 fi
 expired=$(gpg --batch --show-keys --with-colons {key} 2>/dev/null | awk -F: '$1 == "pub" && $2 == "e" {{ print $7 }}')

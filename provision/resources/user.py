@@ -19,9 +19,15 @@ class Account:
 
 @dataclass(frozen=True)
 class Group:
-    """A system group."""
+    """A system group.
+
+    Args:
+        name: of it.
+        number: it gets this one when it is made; None: any.
+    """
 
     name: str
+    number: int | None = None
 
     @property
     def id(self) -> str:
@@ -42,7 +48,8 @@ class Group:
 
     def steps(self, change: Change) -> Iterator[Step]:
         """One command."""
-        yield Run(f"groupadd --system {quote(self.name)}\n")
+        number = "" if self.number is None else f"--gid {self.number} "
+        yield Run(f"groupadd --system {number}{quote(self.name)}\n")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """Images of a twin's hosts: built once for all they are made of, then found by their tag."""
 
+import contextlib
 import io
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 
 import docker
-from docker.errors import APIError, BuildError, ImageNotFound
+from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 
 from provision.errors import InputError
+from provision.facts.osrelease import read, system
 from provision.twin import apt
 from provision.twin.names import RECIPE_LABEL
-from provision.twin.recipes import RECIPES, Recipe, context, tag
+from provision.twin.recipes import DOCKERFILES, RECIPES, Recipe, context, tag
 from provision.values import printable, sha256
 
 Say = Callable[[str], None]
@@ -22,20 +24,49 @@ def ensure(client: docker.DockerClient, name: str, say: Say) -> str:
 
     Args:
         client: of this machine's engine.
-        name: one of `RECIPES`.
+        name: one of `RECIPES`, or any other image.
         say: gets a line before what takes long.
 
     Raises:
         InputError: it cannot be built, or its base not be had.
     """
-    recipe = RECIPES[name]
-    files = context(name, apt.certificates(), apt.options() if recipe.suite else [])
-    image = tag(name, files)
+    recipe = RECIPES.get(name) or _recipe_of(client, name, say)
+    debian = recipe.dockerfile == DOCKERFILES["debian"]
+    files = context(recipe, apt.certificates(), apt.options() if debian else [])
+    image = tag(name, recipe, files)
     if not _exists(client, image):
         base = _base(client, recipe, say)
         say(f"building the image {image} on {base}")
         _build(client, files, base, image)
     return image
+
+
+def _recipe_of(client: docker.DockerClient, name: str, say: Say) -> Recipe:
+    """What a twin of any other image is built from: the image as it is now, by its family's packages."""
+    _pull(client, name, say)
+    text = _os_release(client, name)
+    os = system(read(text.decode("utf-8", "replace").splitlines()))
+    if os.family not in DOCKERFILES:
+        said = printable(os.name, 80) if text else "no os-release"
+        raise InputError(f"the image {name} has {said}: twins are of the families {', '.join(DOCKERFILES)}")
+    return Recipe(str(client.images.get(name).id), DOCKERFILES[os.family])
+
+
+def _os_release(client: docker.DockerClient, name: str) -> bytes:
+    """The file of an image, which need not be able to run anything; empty when it has none."""
+    container = client.containers.create(name, ["none"])
+    try:
+        # In most /etc/os-release is a link to the first.
+        for path in ("/usr/lib/os-release", "/etc/os-release"):
+            with contextlib.suppress(NotFound):
+                packed = b"".join(container.get_archive(path)[0])
+                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                    member = archive.next()
+                    if member is not None and member.isfile() and (file := archive.extractfile(member)):
+                        return file.read(1 << 16)
+    finally:
+        container.remove()
+    return b""
 
 
 def _base(client: docker.DockerClient, recipe: Recipe, say: Say) -> str:
@@ -47,14 +78,19 @@ def _base(client: docker.DockerClient, recipe: Recipe, say: Say) -> str:
             repository, _, version = made.partition(":")
             client.api.import_image_from_data(apt.mmdebstrap(recipe.suite, sources), repository=repository, tag=version)
         return made
-    if not _exists(client, recipe.base):
-        say(f"pulling {recipe.base}")
+    hint = "install mmdebstrap on a Debian machine, or make a registry reachable" if recipe.suite else ""
+    return _pull(client, recipe.base, say, hint)
+
+
+def _pull(client: docker.DockerClient, image: str, say: Say, hint: str = "") -> str:
+    """See that an image is there."""
+    if not _exists(client, image):
+        say(f"pulling {image}")
         try:
-            client.images.pull(recipe.base)
+            client.images.pull(image)
         except APIError as error:
-            hint = "install mmdebstrap on a Debian machine, or make a registry reachable" if recipe.suite else ""
-            raise InputError(f"the image {recipe.base} cannot be pulled: {_said(error)}", hint) from error
-    return recipe.base
+            raise InputError(f"the image {image} cannot be pulled: {_said(error)}", hint) from error
+    return image
 
 
 def _build(client: docker.DockerClient, files: Mapping[str, bytes], base: str, image: str) -> None:

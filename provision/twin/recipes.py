@@ -1,5 +1,6 @@
 """Which systems a twin can have, and what their images are made of."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,29 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def context(name: str, certificates: Mapping[str, bytes], apt: Sequence[str] = ()) -> dict[str, bytes]:
+DOCKERFILES: Mapping[str, str] = {
+    "debian": "apt.Dockerfile",
+    "redhat": "dnf.Dockerfile",
+    "suse": "zypper.Dockerfile",
+    "arch": "pacman.Dockerfile",
+}
+"""By family of the system that another image has."""
+
+
+def is_reference(name: str) -> bool:
+    """Whether it names an image of a registry, or of this machine's engine: `ubuntu:24.04`, `mirror.lan/rocky/9`."""
+    return (
+        name not in RECIPES
+        and re.fullmatch(r"[a-z0-9][\w./@-]*(:[\w./:@-]+)?", name) is not None
+        and (":" in name or "/" in name)
+    )
+
+
+def context(recipe: Recipe, certificates: Mapping[str, bytes], apt: Sequence[str] = ()) -> dict[str, bytes]:
     """The files that an image is built from: name -> content.
 
     Args:
-        name: one of `RECIPES`.
+        recipe: of the image.
         certificates: CA certificates of this machine, so that the image reaches what it reaches.
         apt: lines of `apt.conf` of this machine, for the same reason.
     """
@@ -53,11 +72,11 @@ def context(name: str, certificates: Mapping[str, bytes], apt: Sequence[str] = (
     files = {"certificates/README": b"CA certificates of the machine that made this image\n"}
     files |= {f"certificates/{file}": data for file, data in certificates.items()}
     files["apt.conf"] = "".join(f"{line}\n" for line in apt).encode()
-    files["Dockerfile"] = (_FILES / RECIPES[name].dockerfile).read_bytes()
+    files["Dockerfile"] = (_FILES / recipe.dockerfile).read_bytes()
     return files | {file: (_FILES / file).read_bytes() for file in _SHARED}
 
 
-def tag(name: str, files: Mapping[str, bytes]) -> str:
+def tag(name: str, recipe: Recipe, files: Mapping[str, bytes]) -> str:
     """The image's name and tag: a hash of all it is made of."""
     parts = "".join(f"{file} {sha256(data)}\n" for file, data in sorted(files.items()))
-    return f"provision-twin/{name}:{sha256(RECIPES[name].base + parts)[:12]}"
+    return f"provision-twin/{re.sub('[^a-z0-9.]+', '-', name.lower())}:{sha256(recipe.base + parts)[:12]}"

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from provision.inventory.names import did_you_mean
 from provision.inventory.reader import Overlay
 from provision.twin.gpus import PROFILES
-from provision.twin.recipes import DEFAULT, RECIPES
+from provision.twin.recipes import DEFAULT, RECIPES, is_reference
 
 
 class TwinSettings(BaseModel):
@@ -15,7 +15,11 @@ class TwinSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: str = Field(default=DEFAULT, description="The system of the host's twin.", examples=["debian-12"])
+    image: str = Field(
+        default=DEFAULT,
+        description="The system of the host's twin, or an image to build it on, with its tag.",
+        examples=["debian-12", "quay.io/centos/centos:stream10"],
+    )
     gpu: str | None = Field(
         default=None,
         description="GPUs that the twin pretends to have: healthy ones, or one with a driver that fails.",
@@ -30,7 +34,7 @@ class TwinSettings(BaseModel):
     @field_validator("image")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        if value not in RECIPES:
+        if value not in RECIPES and not is_reference(value):
             raise ValueError(f"there is no twin image {value!r}{did_you_mean(value, RECIPES)}")
         return value
 

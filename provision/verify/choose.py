@@ -28,6 +28,7 @@ from provision.roles import load_role
 from provision.values import Secret
 from provision.verify.check import Check
 from provision.verify.checks import open_webui
+from provision.verify.checks.devices import Devices
 from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
 from provision.verify.checks.generation import Generation
 from provision.verify.checks.ollama import Derived, Libraries, Models, NoCloud, OneOllama, Version
@@ -109,6 +110,9 @@ def _ollama(settings: Any, resources: Sequence[Resource], view: HostView) -> Ite
     beginnings = accelerators.libraries(view.identity, settings.environment, settings.rocm)
     if program and beginnings:
         yield Libraries(program.removesuffix("bin/ollama") + "lib/ollama", beginnings)
+    gpus = accelerators.computing(view.identity, settings.environment, settings.rocm)
+    if by := accelerators.by_device_files(gpus):
+        yield Devices(by)
     if settings.no_cloud:
         yield NoCloud(server)
     if models:
@@ -116,7 +120,7 @@ def _ollama(settings: Any, resources: Sequence[Resource], view: HostView) -> Ite
     if derived:
         yield Derived(derived, server)
     for one in models:
-        yield Generation(one.name, server, view.identity.nvidia_usable, settings.min_tokens_per_second)
+        yield Generation(one.name, server, gpus, settings.min_tokens_per_second)
 
 
 def _docker(resources: Sequence[Resource]) -> Iterator[Check]:

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision import facts
+from provision import accelerators, facts
 from provision.engine.declare import Declarer
 from provision.engine.fleet import Interrupt, Outcome, each, exit_code
 from provision.engine.reach import Reach
@@ -112,7 +112,7 @@ def _verified(reach: Reach, declarer: Declarer, host: Host, pretended: bool) -> 
     view = declarer.view(host, reached.identity)
     seen = replace(view, identity=replace(view.identity, gpus=())) if pretended else view
     results = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
-    if pretended and view.identity.nvidia_usable:
+    if pretended and accelerators.computing(view.identity, {}):
         results.append(Result(host.name, "gpu", NOT_PROVED))
     doors = doors_of(host, reached.session, view, declarer)
     return Verified(reached.session, reached.identity, declared, tuple(results), doors)

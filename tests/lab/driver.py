@@ -151,17 +151,17 @@ def _package(at: Path, stand: Stand, place: Path) -> None:
     run(("dpkg-deb", "--root-owner-group", "-Znone", "--build", at, place), what=stand.name)
 
 
-def pretend(host: LabHost, name: str, files: Mapping[str, str] | None = None) -> None:
+def pretend(host: LabHost, what: str | Profile, files: Mapping[str, str | Entry] | None = None) -> None:
     """Make a host one with these GPUs, whatever was done on it before, and one that is no container.
 
     Args:
         host: a running one.
-        name: of `provision.twin.gpus.PROFILES`.
+        what: a profile, or the name of one of `provision.twin.gpus.PROFILES`.
         files: more of what stands over `/`.
     """
-    profile = PROFILES[name]
+    profile = PROFILES[what] if isinstance(what, str) else what
     plain = {"run/systemd/container": Entry(b"\n")} | {
-        path: Entry(text.encode()) for path, text in (files or {}).items()
+        path: Entry(text.encode()) if isinstance(text, str) else text for path, text in (files or {}).items()
     }
     entries = {f"{ROOT}/{path}": entry for path, entry in (tree(profile) | plain).items()}
     entries |= {f"{_HEALTHY}/{path}": entry for path, entry in (tree(_healthy(profile)) | plain).items()}

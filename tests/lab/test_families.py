@@ -3,22 +3,29 @@
 This proves the way packages take, not the distributions: the userland is Debian's.
 """
 
+import io
 import json
 import re
 import subprocess
+import tarfile
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.lab import images
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
+from tests.lab.mirror import mirror, signed_certificate
 from tests.lab.prepare import Lab
 from tests.lab.wait import until
 
 # What tells that packages came by the family's own tool.
 INSTALLED = {"rocky": "rpm -q", "opensuse": "rpm -q", "arch": "pacman -Q"}
 ENGINE = {"rocky": "docker-ce docker-ce-cli containerd.io", "opensuse": "docker", "arch": "docker"}
+MANAGERS = {"rocky": "dnf", "opensuse": "zypper", "arch": "pacman"}
 CLOCK = {"rocky": "chronyd", "opensuse": "chronyd", "arch": "systemd-timesyncd"}
 
 
@@ -74,6 +81,40 @@ def test_apply_then_nothing_to_do_then_verified(offices: Callable[[str], tuple[L
     assert checks["packages"] == checks["generation tiny"] == checks["docker daemon"] == "passed"
 
 
+@pytest.mark.parametrize("family", ["rocky", "opensuse"])
+def test_the_familys_own_manager_counts_beside_another_one(
+    offices: Callable[[str], tuple[LabHost, Office]], family: str
+) -> None:
+    """As on Fedora, where dpkg and apt can be installed. This one's dpkg knows all that Debian's image holds."""
+    host, office = offices(family)
+    host.check("cd /opt/hidden && cp -t /usr/bin apt-get dpkg dpkg-query $(ls pacman zypper dnf 2>/dev/null)")
+    try:
+        (facts,) = (found for found in office.events("facts") if found["host"] == family)
+        assert facts["identity"]["package_manager"] == MANAGERS[family]
+        assert facts["identity"]["docker_package"] == ENGINE[family].split()[0]
+        assert re.search(rf"^{family}  0 changed  ", office.check("apply"), re.MULTILINE)
+    finally:
+        host.check("cd /opt/hidden && for tool in *; do rm -f /usr/bin/$tool; done")
+
+
+@pytest.mark.parametrize("family", images.FAMILIES)
+def test_a_server_that_the_offices_own_ca_signed_is_trusted(
+    offices: Callable[[str], tuple[LabHost, Office]], family: str, tmp_path: Path
+) -> None:
+    host, office = offices(family)
+    both, authority = signed_certificate(tmp_path)
+    office.hosts[family]["provision_roles"] = ["base"]
+    (office.folder / "office.crt").write_bytes(authority.read_bytes())
+    with mirror(certificate=both) as served:
+        served.files = {"/hello": b"from the office\n"}
+        ask = f"curl -sS --noproxy '*' {served.url}/hello"
+        assert host.exec(ask).rc == 60
+        office.variables["base"] = {"packages": ["jq"], "ca_certificates": ["office.crt"]}
+        assert f"{family}: trust ca:office" in office.check("apply")
+        assert host.check(ask) == "from the office\n"
+    assert re.search(rf"^{family}  0 changed  ", office.check("apply"), re.MULTILINE)
+
+
 # What cannot be installed, and the line that says why.
 REFUSED = {
     "rocky": {
@@ -101,25 +142,170 @@ def test_what_cannot_be_installed_is_said_in_one_line(
         assert host.exec("docker ps").rc == 0
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a package manager's lock until it is answered.
+
+    zypper and pacman are the real ones, waiting for a person. dnf 4 holds none then: a shell writes what dnf would.
+    """
+
+    command: str
+    name: str
+    held: str
+    remove: str
+
+
+DNF_LOCK = "/var/cache/dnf/metadata_lock.pid"
+HOLDERS = {
+    "rocky": Holder(f"echo $$ >{DNF_LOCK}; read answer; rm {DNF_LOCK}", "sh", f"[ -s {DNF_LOCK} ]", "rpm -e jq"),
+    # Its file stays, empty, when nobody holds it.
+    "opensuse": Holder("exec zypper shell", "zypper", "[ -s /run/zypp.pid ]", "rpm -e jq"),
+    "arch": Holder("exec pacman -S jq", "pacman", "[ -e /var/lib/pacman/db.lck ]", "pacman -R --noconfirm jq"),
+}
+
+
+def waits_for_the_lock(host: LabHost, office: Office, family: str) -> None:
+    """An apply names who holds the lock, and succeeds when it is let go."""
+    holder = HOLDERS[family]
+    words = ("docker", "exec", "-i", host.name, "sh", "-c", holder.command)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as held:
+        try:
+            until(lambda: host.exec(holder.held).rc == 0, "the lock")
+            process = office.start("apply", "--json")
+            no_longer = threading.Timer(60, process.kill)
+            no_longer.start()
+            assert process.stdout
+            said = next((line for line in process.stdout if "Waiting for the lock" in line), "nothing")
+            no_longer.cancel()
+        finally:
+            held.communicate("n\n", timeout=60)
+    out, _ = process.communicate(timeout=120)
+    assert re.search(rf"held by process \d+ \({holder.name}\)", said)
+    assert process.returncode == 0, out
+
+
+@pytest.mark.parametrize("family", images.FAMILIES)
 def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(
-    offices: Callable[[str], tuple[LabHost, Office]],
+    offices: Callable[[str], tuple[LabHost, Office]], family: str
 ) -> None:
-    host, office = offices("rocky")
-    host.check("rpm -e jq")
-    office.hosts["rocky"]["provision_roles"] = ["base"]
+    host, office = offices(family)
+    host.check(HOLDERS[family].remove)
+    # Where an administrator says so, zypper itself waits, and says nothing.
+    host.check("mkdir -p /etc/zypp; printf '[main]\\nlock_timeout = -1\\n' >/etc/zypp/zypp.conf")
+    office.hosts[family]["provision_roles"] = ["base"]
     office.variables["base"] = {"packages": ["jq"]}
-    lock = "/var/cache/dnf/metadata_lock.pid"
-    script = f"echo $$ >{lock}; touch /run/held; until [ -e /run/let-go ]; do sleep 0.1; done; rm {lock}"
-    held = subprocess.Popen(["docker", "exec", host.name, "sh", "-c", script])
-    until(lambda: host.exec("ls /run/held").rc == 0, "the lock")
-    process = office.start("apply", "--json")
-    assert process.stdout
-    try:
-        line = next(line for line in process.stdout if "Waiting for the lock" in line)
-    finally:
-        host.check("touch /run/let-go")
-    assert re.search(r"held by process \d+ \(sh\)", line)
-    process.communicate(timeout=120)
-    held.wait(timeout=30)
-    assert process.returncode == 0
-    host.check("rpm -q jq")
+    waits_for_the_lock(host, office, family)
+    host.check(f"{INSTALLED[family]} jq")
+
+
+SITE = "http://packages.office.invalid"
+"""What only the proxy knows."""
+
+SIGNED = """
+set -e
+export GNUPGHOME=/root/office-gnupg
+mkdir -m 700 $GNUPGHOME
+mkdir -p /srv/office /root/rpmbuild
+gpg() { command gpg --batch --quiet --passphrase '' --pinentry-mode loopback "$@"; }
+gpg --faked-system-time $(($(date +%s) - 2 * 86400)) --quick-generate-key 'Lab <lab@office.lan>' rsa2048 sign 1d
+gpg --armor --export >/srv/office/gpg-expired
+fingerprint=$(gpg --with-colons --list-keys | sed -n 's/^fpr:*\\([0-9A-F]*\\):/\\1/p')
+gpg --quick-set-expire $fingerprint 0
+gpg --armor --export >/srv/office/gpg
+printf '%s\\n' 'Name: office-tool' 'Version: 1' 'Release: 1' 'Summary: of the office' 'License: MIT' \
+    'BuildArch: noarch' 'AutoReqProv: no' '%description' 'Of the office.' '%files' >/root/office-tool.spec
+rpmbuild -bb --quiet --define '_rpmdir /srv/office' --define '_build_name_fmt office-tool.rpm' /root/office-tool.spec
+rpmsign --define '_gpg_name lab@office.lan' --addsign /srv/office/office-tool.rpm
+createrepo_c -q /srv/office
+gpgconf --kill all
+echo "fingerprint=$fingerprint"
+"""
+
+TOOL_ROLE = f'''"""A package from the office's own repository."""
+
+from pydantic import BaseModel
+
+from provision.resources.package import Package
+from provision.resources.repository import Repository
+
+
+class Settings(BaseModel):
+    key: str
+    fingerprint: str
+
+
+def declare(host, want):
+    manager = host.identity.package_manager
+    key = f"{SITE}/{{want.key}}"
+    proxy = "/etc/provision/proxy.env"
+    repository = Repository(
+        "office", "{SITE}", "", "", key, want.fingerprint, proxy_file=proxy, manager=manager
+    )
+    yield repository
+    yield Package(("office-tool",), manager, after=(repository,))
+'''
+
+
+def contents(host: LabHost, folder: str, *names: str) -> dict[str, bytes]:
+    """Path below `SITE` -> content, of these files and folders of the host."""
+    words = ("docker", "exec", host.name, "tar", "-C", folder, "-c", *names)
+    ended = subprocess.run(words, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(ended.stdout)) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar.getmembers()}
+        return {f"{SITE}/{name.removeprefix('./')}": file.read() for name, file in files.items() if file}
+
+
+@pytest.mark.parametrize("family", ["rocky", "opensuse"])
+def test_a_signed_repository_that_only_the_proxy_reaches(
+    offices: Callable[[str], tuple[LabHost, Office]], family: str
+) -> None:
+    host, office = offices(family)
+    fingerprint = host.check(SIGNED).split("fingerprint=")[1].strip()
+    trusted = host.exec("rpm -q gpg-pubkey").out
+    (office.folder / "roles" / "tool.py").write_text(TOOL_ROLE)
+    office.hosts[family]["provision_roles"] = ["base", "tool"]
+    with mirror() as proxy:
+        proxy.files |= contents(host, "/srv/office", ".")
+        office.variables["base"] = {"proxy": {"http": proxy.url}}
+        refused = {
+            "expected is " + "0" * 40 + ": ask its owner which is right": {"key": "gpg", "fingerprint": "0" * 40},
+            "give the repository's current one": {"key": "gpg-expired", "fingerprint": fingerprint},
+        }
+        for why, key in refused.items():
+            office.variables["tool"] = key
+            ended = office.run("apply")
+            assert ended.rc == 1
+            assert [line for line in ended.out.splitlines() if f"{family}: repository:office: the key " in line]
+            assert why in ended.out
+            assert host.exec("ls /etc/*/repos.d/office.repo /etc/yum.repos.d/office.repo").out == ""
+            assert host.exec("ls /etc/pki/rpm-gpg/provision-office.asc").rc
+            assert host.exec("rpm -q gpg-pubkey").out == trusted
+
+        office.variables["tool"] = {"key": "gpg", "fingerprint": fingerprint}
+        waits_for_the_lock(host, office, family)
+        host.check("rpm -q office-tool")
+        asked = {f"{SITE}/{name}" for name in ("gpg", "repodata/repomd.xml", "office-tool.rpm")}
+        assert asked <= {path.replace("//./", "//") for path in proxy.asked}
+        assert f"{family}  0 changed" in office.check("apply")
+
+        # Its owner made the key last longer after this copy was taken.
+        host.check("cp /srv/office/gpg-expired /etc/pki/rpm-gpg/provision-office.asc")
+        assert "its keyring holds a key that expired" in office.check("plan")
+        office.check("apply")
+        assert f"{family}  0 changed" in office.check("apply")
+    host.check("rm -f /etc/zypp/repos.d/office.repo /etc/yum.repos.d/office.repo")
+
+
+def test_pacman_uses_the_proxy(offices: Callable[[str], tuple[LabHost, Office]]) -> None:
+    host, office = offices("arch")
+    host.check("pacman -R --noconfirm jq; rm -f /var/cache/pacman/pkg/jq-*")
+    host.check(f"sed -i 's|file:///srv/lab/pacman|{SITE}|' /etc/pacman.conf")
+    (package,) = host.check("cd /srv/lab/pacman && ls jq-*").split()
+    office.hosts["arch"]["provision_roles"] = ["base"]
+    with mirror() as proxy:
+        proxy.files |= contents(host, "/srv/lab/pacman", package)
+        office.variables["base"] = {"packages": ["jq"], "proxy": {"http": proxy.url}}
+        office.check("apply")
+        assert f"{SITE}/{package}" in proxy.asked
+    host.check("pacman -Q jq")
+    host.check(f"sed -i 's|{SITE}|file:///srv/lab/pacman|' /etc/pacman.conf")

@@ -13,7 +13,10 @@ from provision.resources.cdi import DockerGpus
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
+from provision.resources.docker_zone import DockerZone
 from provision.resources.endpoint import Endpoint
+from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall, Seen
 from provision.resources.image import Image
 from provision.resources.model_prune import ModelPrune
 from provision.resources.model_store import Store, Tag
@@ -24,6 +27,7 @@ from provision.resources.ollama_model import OllamaModel
 from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.repository import Repository
+from provision.resources.selinux import SelinuxBoolean, SelinuxLabel
 from provision.resources.service import Service
 from provision.resources.volume import Volume
 
@@ -56,6 +60,11 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Image("registry.lan:5000/web:1", digest="sha256:ab", tags=("web:2",)),
         Container("web", "web:1"),
         DockerGpus(),
+        DockerZone(),
+        SelinuxBoolean("it's"),
+        SelinuxLabel("/srv/it's"),
+        Firewall((Guarded(8080, ("10.0.0.0/8",)),), part="open-webui"),
+        HostFirewall("it's", (Allow(11434, ("10.0.0.0/8",), "docker0"),)),
         NvidiaDriver(550),
         OldDriver("535.183.01"),
         DockerConfig({"live-restore": True}),
@@ -77,6 +86,9 @@ def scripts(resource: Resource) -> list[str]:
         changes = [change] if change else []
     elif isinstance(resource, Package):
         change = resource.plan({}, Pending())
+        changes = [change] if change else []
+    elif isinstance(resource, HostFirewall):
+        change = resource.plan(Seen("ufw"), Pending())
         changes = [change] if change else []
     else:
         private = ("libcuda1:amd64",) if isinstance(resource, OldDriver) else None

@@ -8,11 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from provision.twin.gpus import Entry, packed
 from tests.lab.cli import ROOT
+from tests.lab.images import BASE_PACKAGES, SUITES, debootstrapped
 from tests.lab.machine import client
 from tests.lab.prepare import Lab
 from tests.lab.twins import THREE, Fleet
 from tests.lab.wait import until
+
+
+@pytest.fixture
+def of_no_family() -> Iterator[str]:
+    """An image without an os-release."""
+    image = "provision-lab/no-family:1"
+    client().api.import_image_from_data(packed({"etc/motd": Entry(b"hello")}), repository=image[:-2], tag="1")
+    yield image
+    client().images.remove(image)
 
 
 @pytest.fixture
@@ -59,11 +70,19 @@ def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:
     assert not list(fleet.folder.glob("state/provision/twins/*"))
 
 
-def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet) -> None:
+def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet, of_no_family: str) -> None:
     fleet.write({"all": {"hosts": {"a": {"twin": {"image": "debian-31"}}}}})
     wrong = fleet.run("twin", "up")
     assert (wrong.rc, len(wrong.err.splitlines())) == (3, 1)
     assert "there is no twin image 'debian-31'" in wrong.err
+    fleet.write({"all": {"hosts": {"a": {"twin": {"image": "127.0.0.1:1/office/server:9"}}}}})
+    gone = fleet.run("twin", "up")
+    assert (gone.rc, len(gone.err.splitlines())) == (3, 1)
+    assert "the image 127.0.0.1:1/office/server:9 cannot be pulled: " in gone.err
+    fleet.write({"all": {"hosts": {"a": {"twin": {"image": of_no_family}}}}})
+    strange = fleet.run("twin", "up")
+    assert (strange.rc, len(strange.err.splitlines())) == (3, 1)
+    assert "has no os-release: twins are of the families debian, redhat, suse, arch" in strange.err
     fleet.write(THREE)
     nobody = fleet.run("twin", "up", DOCKER_HOST="unix:///nowhere.sock")
     assert (nobody.rc, len(nobody.err.splitlines())) == (3, 1)
@@ -71,6 +90,13 @@ def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet) -> None:
     unknown = fleet.run("twin", "ssh", "d")
     assert unknown.rc == 3
     assert fleet.containers() == {}
+
+
+def test_a_twin_is_built_on_any_image(fleet: Fleet) -> None:
+    image = debootstrapped(SUITES["debian-13"], BASE_PACKAGES)
+    fleet.write({"all": {"vars": {"provision_roles": []}, "hosts": {"a": {"twin": {"image": image}}}}})
+    assert "started from provision-twin/provision-lab-base-trixie-" in fleet.check("twin", "up")
+    assert "trixie" in fleet.check("twin", "ssh", "a", "--", "sudo", "cat", "/etc/os-release")
 
 
 def test_a_role_that_is_not_idempotent_fails_the_test_and_is_told(fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from provision.accelerators import archives, libraries, vulkan
+from provision.accelerators import archives, computing, libraries, vulkan
 from provision.facts.model import GPU, OS, Identity
 
 DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
@@ -52,6 +52,9 @@ JETSON = replace(HOST, arch="arm64", gpus=(GPU("soc", "nvidia", "", "nvgpu"),), 
         (intel("0000:00:02.0"), {}, (), (), ()),
         (intel("0000:00:02.0"), {"OLLAMA_IGPU_ENABLE": "true"}, (), MESA, ("vulkan",)),
         (intel("0000:00:02.0", "0000:03:00.0"), {}, (), MESA, ("vulkan",)),
+        # Neither ROCm's nor Vulkan's libraries are there for arm64.
+        (replace(amd("gfx1100", kfd=False), arch="arm64"), {}, (), (), ()),
+        (replace(intel("0000:03:00.0"), arch="arm64"), {}, (), (), ()),
         (replace(JETSON, jetson="R35"), {}, ("jetpack5",), (), ("cuda_jetpack5",)),
         (replace(JETSON, jetson="R36"), {}, ("jetpack6",), (), ("cuda_jetpack6",)),
         (replace(JETSON, jetson="R38"), {}, (), (), ()),
@@ -68,6 +71,37 @@ def test_what_a_gpu_needs(
     assert archives(identity, environment) == further
     assert vulkan(identity, environment) == packages
     assert libraries(identity, environment) == needed
+
+
+WSL = replace(HOST, gpus=(GPU("0000:01:00.0", "nvidia", "", ""),), nvidia_smi="576.02", marks=frozenset({"wsl"}))
+
+
+@pytest.mark.parametrize(
+    ("identity", "environment", "rocm", "found"),
+    [
+        (HOST, {}, None, []),
+        (NVIDIA, {}, None, ["cuda"]),
+        (replace(NVIDIA, nvidia_smi=""), {}, None, []),
+        (replace(NVIDIA, gpus=(GPU("0000:01:00.0", "nvidia", "2684", "vfio-pci"),)), {}, None, []),
+        (WSL, {}, None, ["cuda"]),
+        (replace(WSL, nvidia_smi=""), {}, None, []),
+        (replace(JETSON, jetson="R36"), {}, None, ["cuda"]),
+        (replace(JETSON, jetson="R32"), {}, None, []),
+        (amd("gfx942"), {}, None, ["rocm"]),
+        # What was left out on purpose is not demanded.
+        (amd("gfx942"), {}, False, []),
+        (amd("gfx1031"), {}, None, ["vulkan"]),
+        (amd("gfx1031"), {"OLLAMA_VULKAN": "0"}, None, []),
+        (amd("gfx1031", "gfx1100"), {}, None, ["rocm", "vulkan"]),
+        (amd("gfx1036"), {}, None, []),
+        (intel("0000:03:00.0"), {}, None, ["vulkan"]),
+        (intel("0000:03:00.0"), {"OLLAMA_VULKAN": "0"}, None, []),
+    ],
+)
+def test_what_a_model_must_be_on(
+    identity: Identity, environment: Mapping[str, str], rocm: bool | None, found: list[str]
+) -> None:
+    assert [one.by for one in computing(identity, environment, rocm)] == found
 
 
 def test_rocm_may_be_said() -> None:

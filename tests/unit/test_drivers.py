@@ -166,12 +166,21 @@ def test_nvswitches_need_the_fabric_manager() -> None:
 
 def test_a_servers_arm_has_a_folder_of_its_own() -> None:
     assert packages(replace(host("hopper"), arch="arm64"), Need(True, 550)).folder == "debian13/sbsa"
+    leap, kernel, _ = OTHERS["leap 15.6"]
+    arm = replace(host("hopper"), os=leap, kernel=kernel, arch="arm64")
+    assert packages(arm, Need(True, 550)).folder == "sles15/sbsa"
+    with pytest.raises(ValueError, match="Arch Linux ARM has no NVIDIA driver"):
+        packages(replace(arm, os=OS("archarm", "", "", "Arch Linux ARM", "arch")), Need(True, 550))
 
 
 def test_the_keys_of_nvidias_repositories() -> None:
-    assert repository_key(DEBIAN)[0] == "8793F200.pub"
-    assert repository_key(OTHERS["debian 12"][0])[0] == "3bf863cc.pub"
-    assert repository_key(OTHERS["rocky 9"][0])[0] == "D42D0685.pub"
+    """A key's file is named by the end of its fingerprint."""
+    for folder in ("debian12", "debian13", "rhel9", "rhel10", "fedora42", "fedora43", "fedora44", "sles15", "suse16"):
+        file, fingerprint = repository_key(f"{folder}/x86_64")
+        assert not fingerprint or (len(fingerprint) == 40 and fingerprint.endswith(file.removesuffix(".pub").upper()))
+    assert repository_key("debian13/sbsa")[0] == "8793F200.pub"
+    assert repository_key("rhel10/x86_64") == ("CDF6BA43.pub", "")
+    assert repository_key("fedora99/x86_64") == ("", "")
 
 
 def test_the_branch_of_a_version() -> None:

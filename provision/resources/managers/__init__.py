@@ -45,6 +45,11 @@ class Manager:
         head = f"set -- {words}\nname={self.name}\nquery() {{\n    {query}\n}}\n"
         return head + "".join(shell(script) for script in self.scripts)
 
+    def refreshing(self, repository: str) -> str:
+        """A script that reads the package lists of this repository (dnf, zypper), after the same preparations."""
+        calls = "".join(shell(script) for script in self.scripts[:-1])
+        return f"name={self.name}\n{calls}refreshed {quote(repository)} || cause\n"
+
 
 def manager(name: str) -> Manager:
     """The package manager of that name.
@@ -88,14 +93,15 @@ _DPKG = r"dpkg-query -W -f='${Package} ${db:Status-Status} ${Version}\n' NAMES 2
 _RPM = r"rpm -q --qf '%{NAME} installed %{VERSION}-%{RELEASE}\n' NAMES 2>/dev/null"
 # pacman -Q also finds a package by what it provides, and prints that package's own name then.
 _PACMAN = r"pacman -Q NAMES 2>/dev/null | sed 's/ / installed /'"
+_PATIENT = ("install", "proxy", "patient")
 
 _MANAGERS = {
     one.name: one
     for one in (
         Manager("apt", "dpkg-query", _DPKG, ("apt-get", "install", "apt"), apt_progress),
-        Manager("dnf", "rpm", _RPM, ("install", "proxy", "patient", "dnf"), rpm_progress),
-        Manager("dnf5", "rpm", _RPM, ("install", "proxy", "patient", "dnf"), rpm_progress),
-        Manager("zypper", "rpm", _RPM, ("install", "proxy", "patient", "zypper"), rpm_progress),
-        Manager("pacman", "pacman", _PACMAN, ("install", "proxy", "patient", "pacman"), pacman_progress),
+        Manager("dnf", "rpm", _RPM, (*_PATIENT, "dnf-calls", "dnf"), rpm_progress),
+        Manager("dnf5", "rpm", _RPM, (*_PATIENT, "dnf-calls", "dnf"), rpm_progress),
+        Manager("zypper", "rpm", _RPM, (*_PATIENT, "zypper-calls", "zypper"), rpm_progress),
+        Manager("pacman", "pacman", _PACMAN, (*_PATIENT, "pacman"), pacman_progress),
     )
 }

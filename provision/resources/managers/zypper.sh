@@ -1,8 +1,3 @@
-busy() {
-    grep -q 'management is locked' "$log" || return 1
-    sed -n 's/.*application with pid \(.*\)\.$/Waiting for the lock, held by process \1/p' "$log"
-}
-
 install() { # options and names
     rc=0
     zypper --non-interactive install --no-recommends --no-force-resolution --auto-agree-with-licenses --name "$@" || rc=$?
@@ -14,12 +9,6 @@ install() { # options and names
 
 solved() {
     patient install --dry-run "$@"
-}
-
-cause() {
-    grep -m 1 -E '^Problem|not found|verification failed|rror' "$log" | sed 's/^Problem: [0-9]*: //' | grep . ||
-        echo 'zypper install failed'
-    exit 1
 }
 
 solved "$@" || { patient zypper --non-interactive refresh && solved "$@"; } || cause

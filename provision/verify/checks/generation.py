@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from provision.accelerators import Computing
 from provision.models.names import ModelName
 from provision.resources.base import Section
 from provision.resources.model_store import Server
@@ -22,13 +23,13 @@ class Generation(Check):
 
     Args:
         model: its declared name.
-        gpu: the host has a usable NVIDIA GPU, so all of the model must be on it.
+        gpus: those that the server computes on: where there is one, all of the model must be on them.
         floor: tokens a second.
     """
 
     model: str
     server: Server
-    gpu: bool = False
+    gpus: tuple[Computing, ...] = ()
     floor: float | None = None
     needs = ("models",)
     timeout = 1260.0
@@ -45,9 +46,9 @@ class Generation(Check):
             body = {"model": self.model, "prompt": PROMPT, "stream": stream, "options": {"num_predict": 8}}
             lines += [f"{CURL} 600 {self._url('generate')} -d {quote(json.dumps(body))} || exit 1", "mark"]
         lines.append(self._in_memory())
-        if self.gpu:
+        if self.gpus:
             lines += ["mark", f"{CURL} 20 {self._url('show')} -d {quote(json.dumps({'model': self.model}))}", "mark"]
-            lines.append(placement.QUESTION)
+            lines.append(placement.question(self.gpus))
         return "\n".join(lines)
 
     def _in_memory(self) -> str:
@@ -87,7 +88,7 @@ class Generation(Check):
 
     def _parts(self, answer: Section) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], str, list[str]]:
         parts = answer.text.split(f"\n{_MARK}\n")
-        if answer.rc or len(parts) != (6 if self.gpu else 4):
+        if answer.rc or len(parts) != (6 if self.gpus else 4):
             raise ValueError(f"{len(parts)} answers, exit status {answer.rc}")
         whole, stream, ps = (list(lines_of(part)) for part in parts[:3])
         if not (whole and stream and ps):
@@ -100,9 +101,9 @@ class Generation(Check):
         entry = next((one for one in ps["models"] if one["name"] in same), None)
         if entry is None:
             yield "it is not in memory after it answered"
-        elif self.gpu and entry.get("size_vram", 0) < entry["size"]:
+        elif self.gpus and entry.get("size_vram", 0) < entry["size"]:
             parameters = show.parameters(json.loads(rest[0]).get("parameters") or "")
-            yield placement.explain(entry, parameters, placement.parse(rest[1]))
+            yield placement.explain(entry, parameters, placement.parse(rest[1]), self.gpus)
 
 
 _MARK = "--provision-next--"

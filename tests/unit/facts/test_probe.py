@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provision.facts import PATHS, script
+from provision.facts import PATHS, parse, script
 from provision.facts.model import FileSystem, Listener, Ollama
 from provision.facts.support import refusal
 from tests.unit.facts.tree import Tree, cases, check_devices, check_system, devices, system
@@ -32,6 +32,38 @@ def test_systems_are_recognised_and_refused_before_anything_is_touched(case: dic
 @pytest.mark.parametrize("case", DEVICES, ids=[case["name"] for case in DEVICES])
 def test_gpus_are_found_with_their_drivers(case: dict[str, Any], tmp_path: Path) -> None:
     check_devices(devices(tmp_path, case).facts(), case)
+
+
+def test_the_groups_of_device_files_are_known_by_their_numbers(tmp_path: Path) -> None:
+    tree = devices(tmp_path, {"pci": ["0000:03:00.0 0x038000 0x1002 0x740c amdgpu"]})
+    for path in ("dev/kfd", "dev/dri/renderD128", "dev/dri/renderD129", "dev/dri/card0"):
+        tree.file(path, "")
+    tree.file("etc/group", "root:x:0:\nvideo:x:44:\nrender:x:993:\nsgx:x:104:\nother:x:1041:\n")
+    owners = {"kfd": "660 104", "renderD128": "666 1041", "renderD129": "660 109"}
+    cases = "".join(f"*/{name}) echo '{owner}';;" for name, owner in owners.items())
+    tree.command("stat", f'[ "$1 $2 $3" = "-L -c %a %g" ] || exit 1; shift 3; for f; do case $f in {cases} esac; done')
+    identity = tree.facts().identity
+    # Everybody may open 666; 109 has no name here.
+    assert identity.gpu_groups == (104, 109)
+    assert identity.groups == {"video": 44, "render": 993, "sgx": 104, "other": 1041}
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "found"),
+    [
+        ("660", "993", (993,)),
+        ("0660", "993", (993,)),
+        ("660", "0", ()),
+        ("600", "993", ()),
+        ("666", "993", ()),
+        ("660", "4294967295", ()),
+        ("660", "99999999999", ()),
+        ("980", "993", ()),
+        ("660", "993; reboot", ()),
+    ],
+)
+def test_a_group_counts_when_the_file_can_be_opened_by_it_alone(mode: str, group: str, found: tuple[int, ...]) -> None:
+    assert parse(f"node={mode} {group}\n".encode()).identity.gpu_groups == found
 
 
 def test_a_driver_that_never_lets_nvidia_smi_go_does_not_hold_the_probe(tmp_path: Path) -> None:
@@ -212,6 +244,9 @@ def test_what_docker_came_with_where_rpm_says_it(tmp_path: Path, name: str, pack
     tree.command("rpm", f"[ $1 = -qf ] && printf {name}")
     assert tree.facts().identity.docker_package == ""
     tree.file("usr/bin/docker", "")
+    assert tree.facts().identity.docker_package == package
+    # Fedora and EPEL have a dpkg, for building packages.
+    tree.command("dpkg", "echo amd64")
     assert tree.facts().identity.docker_package == package
 
 

@@ -26,6 +26,7 @@ TOOLS = [
     "rm",
     "sed",
     "sleep",
+    "stat",
     "tail",
     "timeout",
     "tr",

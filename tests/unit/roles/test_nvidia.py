@@ -191,6 +191,22 @@ def test_the_drivers_repository_may_be_a_mirror_with_a_key_of_its_own(tmp_path: 
     )
 
 
+@pytest.mark.parametrize(
+    ("os", "manager", "why"),
+    [
+        (OS("rocky", "10.0", "", "Rocky 10", "redhat"), "dnf", r"the fingerprint of .*/rhel10/x86_64/CDF6BA43\.pub is"),
+        (OS("fedora", "99", "", "Fedora 99", "redhat"), "dnf5", r"the key of .*/fedora99/x86_64 is not known here"),
+    ],
+)
+def test_a_key_that_is_not_known_is_refused_until_it_is_said(os: OS, manager: str, why: str) -> None:
+    host = replace(NONE, os=os, package_manager=manager)
+    with pytest.raises(ValueError, match=why):
+        declare(host)
+    said: dict[str, Any] = {"driver_key": "https://keys.office.lan/nvidia.pub", "driver_fingerprint": "A" * 40}
+    found = one(Repository, declare(host, **said))
+    assert (found.key, found.fingerprint) == (said["driver_key"], said["driver_fingerprint"])
+
+
 def test_an_older_ollama_on_the_host_is_content_with_an_older_driver() -> None:
     old = load_role("ollama").Settings.model_validate({"version": "0.30.10"})
     view = HostView(

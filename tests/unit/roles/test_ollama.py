@@ -13,11 +13,12 @@ from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
 from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.service import Service
-from provision.resources.user import User
+from provision.resources.user import Group, User
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import sha256
@@ -35,11 +36,12 @@ def declare(
     artifacts: Path | None = None,
     groups: Mapping[str, int] = GROUPS,
     gpus: tuple[GPU, ...] = (),
+    facts: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[Resource]:
     """What is declared with these settings."""
     identity = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33, groups=groups)
-    identity = replace(identity, gpus=gpus, amd_kfd=True)
+    identity = replace(identity, gpus=gpus, amd_kfd=True, **(facts or {}))
     peers = {"web": (Peer("chat", "10.0.0.2"), Peer("gpu", "10.0.0.11"))}
     view = HostView(
         "gpu", identity, ("ollama",), {}, {}, builtin().render, lambda name: None, peers.__getitem__, artifacts
@@ -124,6 +126,39 @@ def test_only_groups_that_exist_are_named(groups: dict[str, int], expected: list
     resources = declare(groups=groups)
     assert values("SupplementaryGroups", text(ROLE.UNIT, resources)) == expected
     assert " ".join(one(User, resources).groups) == "".join(expected)
+
+
+RX_7900 = GPU("0000:01:00.0", "amd", "744c", "amdgpu", target="gfx1100")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "owners", "groups", "line", "made"),
+    [
+        ((RX_7900,), (44, 993), GROUPS, "render video", []),
+        # The number of the host that a container runs on: it has another name here, or none.
+        ((RX_7900,), (104,), {**GROUPS, "input": 104}, "render video 104", []),
+        ((RX_7900,), (104,), GROUPS, "render video 104", [Group("gpu104", 104)]),
+        # Made by an earlier run, it stays declared.
+        ((RX_7900,), (104,), {**GROUPS, "gpu104": 104}, "render video 104", [Group("gpu104", 104)]),
+        ((RX_7900,), (104, 109), {"video": 104}, "video 109", [Group("gpu109", 109)]),
+        # A display that nothing computes on.
+        ((GPU("0000:00:02.0", "intel", "4680", "i915"),), (104,), GROUPS, "render video", []),
+        ((), (104,), GROUPS, "render video", []),
+    ],
+)
+def test_groups_of_the_gpu_s_device_files_count_by_number(
+    gpus: tuple[GPU, ...], owners: tuple[int, ...], groups: Mapping[str, int], line: str, made: list[Group]
+) -> None:
+    resources = declare(groups=groups, gpus=gpus, facts={"gpu_groups": owners})
+    assert values("SupplementaryGroups", text(ROLE.UNIT, resources)) == [line]
+    assert [resource for resource in resources if isinstance(resource, Group)] == made
+
+
+def test_a_jetson_s_devices_are_not_closed_for_they_have_many_names() -> None:
+    facts = {"marks": frozenset({"jetson"}), "jetson": "R36", "arch": "arm64"}
+    lines = text(ROLE.UNIT, declare(gpus=(GPU("soc", "nvidia", "", "nvgpu"),), facts=facts))
+    assert values("DevicePolicy", lines) == ["auto"]
+    assert values("DeviceAllow", lines) == []
 
 
 @pytest.mark.parametrize(
@@ -242,4 +277,6 @@ def test_a_server_of_the_lan_is_guarded_and_does_not_name_itself() -> None:
     assert not [resource for resource in declare() if isinstance(resource, Firewall)]
     resources = declare(listen="lan", allow=["web"], allow_networks=["10.1.0.0/16"])
     assert one(Firewall, resources).ports == (Guarded(11434, ("10.0.0.2", "10.1.0.0/16")),)
+    assert one(HostFirewall, resources).allowed == (Allow(11434, ("10.0.0.2", "10.1.0.0/16")),)
+    assert one(HostFirewall, declare()).allowed == one(HostFirewall, declare(listen="lan")).allowed == ()
     assert "OLLAMA_HOST=0.0.0.0:11434" in " ".join(text(ROLE.DROP_IN, resources))

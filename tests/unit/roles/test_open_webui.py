@@ -13,6 +13,8 @@ from provision.facts.model import OS, Identity
 from provision.resources.base import Pending, Resource, Section
 from provision.resources.container import Port
 from provision.resources.endpoint import Endpoint
+from provision.resources.firewall import Firewall, Guarded
+from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.image import Image
 from provision.resources.open_webui import Instance, ModelAccess, Proof, Server, StoredSettings
 from provision.roles import load_role
@@ -70,6 +72,8 @@ def test_the_whole_in_order() -> None:
         "image:ghcr.io/open-webui/open-webui:v0.12.4",
         "volume:open-webui",
         "open_webui_data:open-webui",
+        "firewall:provision-open-webui",
+        "host-firewall:open-webui",
         "container:open-webui",
         "endpoint:http://127.0.0.1:8080/ready",
         "open_webui_admin:it@office.lan",
@@ -178,6 +182,37 @@ def test_a_bridge_publishes_the_port_and_reaches_the_host() -> None:
     assert one(Endpoint, resources).url == "http://10.0.0.2:3000/ready"
     assert one(StoredSettings, resources).instance.url == "http://127.0.0.1:8080"
     assert one(Proof, resources).backends == ("http://host.docker.internal:11434", "http://10.0.0.11:11434")
+
+
+def test_a_firewall_of_the_host_lets_in_what_must_pass_it() -> None:
+    local = {"ollama": SimpleNamespace(port=11500, listen="lan")}
+    host = view({"inference": (Peer("chat", "10.0.0.2", local), GPUS[0])}, settings=local)
+
+    def allowed(**settings: Any) -> tuple[Allow, ...]:
+        return one(HostFirewall, declare(host, **settings)).allowed
+
+    assert allowed() == (Allow(8080),)
+    assert allowed(listen="127.0.0.1") == ()
+    assert allowed(allow_networks=["10.1.0.0/16"]) == (Allow(8080, ("10.1.0.0/16",)),)
+    # Docker publishes ports past it; the container comes in at the bridge, where its host is a backend.
+    assert allowed(network="bridge", allow_networks=["10.1.0.0/16"]) == (Allow(11500, None, "docker0"),)
+    assert one(HostFirewall, declare(network="bridge")).allowed == ()
+
+
+def test_who_may_reach_the_port_is_guarded_published_or_not() -> None:
+    host = view({"inference": GPUS, "office": (Peer("desk", "10.0.0.9", {}), Peer("chat", "10.0.0.2", {}))})
+    for network in ("host", "bridge"):
+        resources = declare(host, network=network, port=3000, allow=["office"], allow_networks=["10.1.0.0/16"])
+        guarded = one(Firewall, resources)
+        assert (guarded.id, guarded.ports) == (
+            "firewall:provision-open-webui",
+            (Guarded(3000, ("10.0.0.9", "10.1.0.0/16")),),
+        )
+    want = ROLE.Settings.model_validate({**MINIMAL, "allow": ["office"]})
+    assert [port.sources for port in vars(ROLE)["ports"](host, want)] == [("10.0.0.9",)]
+    assert one(Firewall, declare(host)).ports == ()
+    with pytest.raises(ValueError, match=r"'10\.1\.0\.0/99' is not a network or an address such as 10\.1\.0\.0/16"):
+        declare(allow_networks=["10.1.0.0/99"])
 
 
 def test_the_ollama_of_the_same_host_is_the_default_backend() -> None:

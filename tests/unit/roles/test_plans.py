@@ -24,6 +24,7 @@ from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import DockerConfig
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
+from provision.resources.host_firewall import HostFirewall
 from provision.resources.models_directory import ModelsDirectory
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
@@ -31,6 +32,7 @@ from provision.resources.open_webui import DataGuard, Proof, StoredSettings
 from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.repository import Repository
+from provision.resources.selinux import SelinuxBoolean, SelinuxLabel
 from provision.resources.service import Service
 from provision.resources.user import User
 from provision.roles import RoleSchemas
@@ -50,6 +52,7 @@ SYSTEMS = (
     "AlmaLinux 9",
     "AlmaLinux 10",
     "Oracle Linux 9",
+    "Oracle Linux 10",
     "CentOS Stream 9",
     "CentOS Stream 10",
     "Fedora 43",
@@ -62,6 +65,7 @@ SYSTEMS = (
 # Docker's own packages exist for these only.
 DOCKERS = [name for name in SYSTEMS if not name.startswith(("Amazon", "openSUSE", "SLES", "Arch"))]
 RELEASES = {case["name"]: case for case in cases("systems.yml") if case["name"] in SYSTEMS}
+ENFORCING = ("Rocky 9", "Fedora 43")
 GPU = next(case for case in cases("devices.yml") if case["name"] == "driver 580, the open flavour")
 PLAIN = """
 all:
@@ -85,6 +89,7 @@ all:
 VARIANTS = {
     "": ("all roles, no GPU", False, PLAIN),
     "-nvidia": ("all roles, an NVIDIA GPU whose driver works", True, PLAIN),
+    "-enforcing": ("all roles, an NVIDIA GPU whose driver works, SELinux enforcing", True, PLAIN),
     "-docker-ce": ("the role docker with channel: docker-ce", False, DOCKER_CE),
 }
 
@@ -94,9 +99,11 @@ def password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBUI_ADMIN_PASSWORD", "hunter2-hunter2")
 
 
-def identity(folder: Path, name: str, gpu: bool) -> Identity:
+def identity(folder: Path, name: str, gpu: bool, enforcing: bool = False) -> Identity:
     """What the real probe finds on such a system."""
     tree = system(folder, RELEASES[name])
+    if enforcing:
+        tree.file("sys/fs/selinux/enforce", "1")
     if gpu:
         for line in GPU["pci"]:
             tree.device(line)
@@ -120,7 +127,7 @@ def declared(folder: Path, host: Identity, inventory: str) -> tuple[tuple[str, R
 def plan(folder: Path, name: str, variant: str) -> str:
     """The text of a snapshot."""
     title, gpu, inventory = VARIANTS[variant]
-    entries = declared(folder, identity(folder / "tree", name, gpu), inventory)
+    entries = declared(folder, identity(folder / "tree", name, gpu, variant == "-enforcing"), inventory)
     return "".join([f"# {name}, amd64: {title}\n", *(line(role, resource) + "\n" for role, resource in entries)])
 
 
@@ -173,6 +180,12 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
             yield "modules", ("signed" if resource.signed else "built there") if resource.after else ""
         case KernelHeaders():
             yield "packages", " ".join(resource.package.names)
+        case HostFirewall():
+            yield "lets in", " ".join(f"{one.port}{one.interface and '@' + one.interface}" for one in resource.allowed)
+        case SelinuxLabel():
+            yield "type", resource.type
+        case SelinuxBoolean():
+            yield "is", "on" if resource.value else "off"
         case CdiSpecification():
             yield "driver", resource.driver
         case OllamaModel():
@@ -209,7 +222,8 @@ def file(name: str, variant: str) -> Path:
     return PLANS / f"{name.lower().replace(' ', '-')}{variant}.txt"
 
 
-SNAPSHOTS = [(name, variant) for name in SYSTEMS for variant in VARIANTS if variant != "-docker-ce" or name in DOCKERS]
+ONLY = {"-docker-ce": DOCKERS, "-enforcing": ENFORCING}
+SNAPSHOTS = [(name, variant) for name in SYSTEMS for variant in VARIANTS if name in ONLY.get(variant, SYSTEMS)]
 
 
 @pytest.mark.parametrize(("name", "variant"), SNAPSHOTS)

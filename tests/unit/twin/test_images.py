@@ -1,5 +1,6 @@
 """What images of twins are made of, and what things are called."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from provision.twin.apt import translated
 from provision.twin.names import host_name, object_name, twin_id
-from provision.twin.recipes import RECIPES, context, tag
+from provision.twin.recipes import DOCKERFILES, RECIPES, Recipe, context, is_reference, tag
 
 DEB822 = """\
 Types: deb
@@ -25,10 +26,24 @@ Components: main
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_image_is_named_by_all_that_it_is_made_of(name: str) -> None:
-    files = context(name, {"office.crt": b"x"})
+    recipe = RECIPES[name]
+    files = context(recipe, {"office.crt": b"x"})
     assert files["Dockerfile"].startswith(b"#")
-    assert tag(name, files) == tag(name, context(name, {"office.crt": b"x"}))
-    assert tag(name, files) != tag(name, context(name, {"office.crt": b"y"}))
+    assert tag(name, recipe, files) == tag(name, recipe, context(recipe, {"office.crt": b"x"}))
+    assert tag(name, recipe, files) != tag(name, recipe, context(recipe, {"office.crt": b"y"}))
+
+
+def test_any_other_image_is_named_with_its_tag() -> None:
+    references = ("ubuntu:24.04", "quay.io/centos/centos:stream10", "mirror.office.lan:5000/rocky:9", "a/b")
+    assert all(is_reference(name) for name in references)
+    assert not any(
+        is_reference(name) for name in ("debian-13", "debian-31", "", ":x", "-v:/x", "a b:1", "Ubuntu:24.04")
+    )
+    recipe = Recipe("sha256:1", DOCKERFILES["redhat"])
+    assert tag("quay.io/centos/centos:stream10", recipe, {}).startswith(
+        "provision-twin/quay.io-centos-centos-stream10:"
+    )
+    assert tag("a/b", recipe, {}) != tag("a/b", replace(recipe, base="sha256:2"), {})
 
 
 def test_sources_of_another_suite_are_those_of_this_machine() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from provision.accelerators import Computing
+from provision.facts.model import GPU
 from provision.resources.base import Section
 from provision.resources.file import Directory, File
 from provision.resources.model_store import Server
@@ -26,7 +28,7 @@ USERS = Users((User("ollama", "/srv/o", groups=("video",)),), (Group("office"),)
 SERVICES = ServiceRuns("ollama.service", (Service("ollama", spec="abc"),), {"A": "b c"})
 SERVER_OF_OURS = Version("0.9.3", SERVER, "/opt/ollama/0.9.3/bin/ollama")
 GENERATION = Generation("tiny", SERVER)
-ON_GPU = Generation("tiny", SERVER, gpu=True)
+ON_GPU = Generation("tiny", SERVER, (Computing(GPU("0000:01:00.0", "nvidia", "2684", "nvidia"), "cuda"),))
 FAST = Generation("tiny", SERVER, floor=100)
 SECRETS = Secrets(("/etc/key",), ("correct-horse",))
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from provision.accelerators import Computing
+from provision.facts.model import GPU
 from provision.models.modelfile import Modelfile
 from provision.resources.base import Section
 from provision.resources.derived_model import DerivedModel
@@ -14,6 +16,7 @@ from provision.resources.ollama_model import OllamaModel
 from provision.values import sha256
 from provision.verify.check import Check, judged
 from provision.verify.checks import placement, show
+from provision.verify.checks.devices import Devices
 from provision.verify.checks.generation import Generation
 from provision.verify.checks.ollama import Derived, Models
 
@@ -114,7 +117,7 @@ def test_parameters_are_read_as_go_writes_them() -> None:
     assert show.parameters(text) == {"stop": ["<|\\x3eend"], "num_ctx": 1048576.0, "use_mmap": False}
 
 
-GPU = """\
+NVIDIA = """\
 smi=NVIDIA GeForce RTX 3060, 12288, 900
 user=/usr/bin/gnome-shell, 700
 user=/opt/ollama/0.9.3/bin/ollama, 9000
@@ -124,11 +127,21 @@ ExecMainStartTimestampMonotonic=5200000
 driver=[    9.412345] gpu01 kernel: NVRM: loading NVIDIA UNIX x86_64 Kernel Module  570.86.15
 log=time=x level=INFO msg="inference compute" id=0 library=cpu variant="" compute=""
 """
+CUDA = (Computing(GPU("0000:01:00.0", "nvidia", "2504", "nvidia"), "cuda"),)
+VULKAN = (Computing(GPU("0000:03:00.0", "intel", "56a0", "xe"), "vulkan"),)
+
+
+def amd(target: str) -> tuple[Computing, ...]:
+    """A card of AMD's."""
+    return (Computing(GPU("0000:03:00.0", "amd", "744c", "amdgpu", "AMD Radeon RX 7900 XTX", target=target), "rocm"),)
+
+
+ROCM = amd("gfx1100")
 ENTRY = {"size": 14_000_000_000, "size_vram": 9_000_000_000}
 
 
 def test_the_three_causes_are_told_with_what_the_host_says() -> None:
-    assert placement.explain(ENTRY, {"num_gpu": 20}, placement.parse(GPU)) == (
+    assert placement.explain(ENTRY, {"num_gpu": 20}, placement.parse(NVIDIA), CUDA) == (
         "5.0 GB of 14.0 GB are on the CPU although the GPU is usable; likeliest causes: "
         "(1) it is too large for the GPU's free memory: free are NVIDIA GeForce RTX 3060 900 of 12288 MiB, "
         "less than the 5.0 GB, /usr/bin/gnome-shell holds 700 MiB, "
@@ -144,16 +157,116 @@ def test_the_three_causes_are_told_with_what_the_host_says() -> None:
         ("", "nvidia-smi says nothing"),
         ("", "the server's process cannot be read"),
         ("env=OLLAMA_HOST=x", "neither num_gpu nor OLLAMA_GPU_OVERHEAD is set"),
-        (GPU.replace("12288, 900", "12288, 11900"), "enough for the 5.0 GB"),
-        (GPU.replace("5200000", "0"), "when is not known"),
-        (GPU.replace("5200000", "95200000"), "it did not, but 86 s after it"),
-        (GPU.replace("driver=", "x="), "when is not known"),
+        (NVIDIA.replace("12288, 900", "12288, 11900"), "enough for the 5.0 GB"),
+        (NVIDIA.replace("5200000", "0"), "when is not known"),
+        (NVIDIA.replace("5200000", "95200000"), "it did not, but 86 s after it"),
+        (NVIDIA.replace("driver=", "x="), "when is not known"),
     ],
 )
 def test_what_the_host_does_not_say_is_told_too(seen: str, text: str) -> None:
-    assert text in placement.explain(ENTRY, {}, placement.parse(seen))
+    assert text in placement.explain(ENTRY, {}, placement.parse(seen), CUDA)
 
 
 def test_a_host_without_a_usable_gpu_is_not_asked_about_it() -> None:
     assert "nvidia-smi" not in Generation("tiny", SERVER).question()
-    assert "nvidia-smi" in Generation("tiny", SERVER, gpu=True).question()
+    assert "nvidia-smi" in Generation("tiny", SERVER, CUDA).question()
+    assert "/dev/kfd" not in Generation("tiny", SERVER, CUDA).question()
+    for gpus in (ROCM, VULKAN):
+        assert "nvidia-smi" not in Generation("tiny", SERVER, gpus).question()
+        assert "/dev/kfd" in Generation("tiny", SERVER, gpus).question()
+
+
+AMD = """\
+process=990\t990\t990\t990
+process=44 990 993
+node=/dev/kfd 660 993 render
+node=/dev/dri/renderD128 660 993 render
+libraries=cuda_v12 rocm_v7_2 vulkan
+drivers=
+vram=25753026560 1073741824
+env=OLLAMA_HOST=127.0.0.1:11434
+log=time=x level=INFO msg="inference compute" id=0 library=cpu variant="" compute=""
+"""
+# Where nothing speaks for a cause, what is looked at first comes first.
+PLAIN_AMD = (
+    "5.0 GB of 14.0 GB are on the CPU although the GPU is usable (AMD Radeon RX 7900 XTX, by ROCm); likeliest causes: "
+    "(1) the GPU's device files: its process may open /dev/kfd, /dev/dri/renderD128, "
+    "(2) the release's libraries: lib/ollama has rocm_v7_2, "
+    "(3) the GPU's target: gfx1100; at its start it found cpu"
+)
+INTEL = """\
+process=44 990 993
+node=/dev/dri/renderD128 660 993 render
+libraries=vulkan
+drivers=intel_icd.x86_64.json
+env=OLLAMA_HOST=127.0.0.1:11434
+"""
+
+
+def test_amd_s_and_intel_s_gpus_have_causes_of_their_own() -> None:
+    assert placement.explain(ENTRY, {}, placement.parse(AMD), ROCM) == PLAIN_AMD
+    assert placement.explain(ENTRY, {}, placement.parse(INTEL), VULKAN) == (
+        "5.0 GB of 14.0 GB are on the CPU although the GPU is usable (intel 56a0, by Vulkan); likeliest causes: "
+        "(1) the GPU's device files: its process may open /dev/dri/renderD128, "
+        "(2) Vulkan's drivers in /usr/share/vulkan/icd.d: intel_icd.x86_64.json, "
+        "(3) the release's libraries: lib/ollama has vulkan"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seen", "text"),
+    [
+        (
+            "gfx1100",
+            AMD.replace("44 990 993", "44 990"),
+            "may not open /dev/kfd, of the group 993 (render) with mode 0",
+        ),
+        ("gfx1100", AMD.replace("993 render", "104 UNKNOWN"), "of the group 104 (without a name)"),
+        ("gfx1100", AMD.replace("node=/dev/kfd", "x"), "the GPU's device files: there is no /dev/kfd"),
+        ("gfx1100", AMD.replace("process", "x"), "there is no process of ollama.service"),
+        ("gfx1100", AMD.replace("rocm_v7_2 ", ""), "no rocm* (the -rocm archive), but cuda_v12, vulkan"),
+        ("gfx1031", AMD, "no code for gfx1031; HSA_OVERRIDE_GFX_VERSION is not set"),
+        ("gfx1031", AMD + "env=HSA_OVERRIDE_GFX_VERSION=10.3.0\n", "HSA_OVERRIDE_GFX_VERSION=10.3.0 pretends another"),
+        ("gfx1100", AMD + "env=HSA_OVERRIDE_GFX_VERSION=10.3.0\n", "=10.3.0 pretends another one than gfx1100"),
+        ("gfx1100", AMD + "env=ROCR_VISIBLE_DEVICES=7\n", "a setting limits it: ROCR_VISIBLE_DEVICES=7"),
+        ("gfx1100", AMD.replace("1073741824", "25753026559"), "card 0 0 of 24560 MiB, less than the 5.0 GB"),
+        ("", INTEL.replace("intel_icd.x86_64.json", ""), "/usr/share/vulkan/icd.d: there is none"),
+        ("", INTEL.replace("libraries=vulkan", "libraries="), "lib/ollama has no vulkan*, but none at all"),
+        ("", INTEL + "env=OLLAMA_VULKAN=0\n", "a setting limits it: OLLAMA_VULKAN=0"),
+        ("", INTEL.replace("44 990 993", "44"), "may not open /dev/dri/renderD128"),
+    ],
+)
+def test_a_cause_that_is_found_comes_first(gpus: str, seen: str, text: str) -> None:
+    of = amd(gpus) if gpus else VULKAN
+    (first,) = placement.explain(ENTRY, {}, placement.parse(seen), of).partition("(1) ")[2].split(", (2) ")[:1]
+    assert text in first
+
+
+def test_variables_that_keep_nothing_off_are_no_cause() -> None:
+    seen = placement.parse(INTEL + "env=OLLAMA_VULKAN=1\nenv=OLLAMA_IGPU_ENABLE=true\n")
+    assert "OLLAMA_VULKAN=" not in placement.explain(ENTRY, {}, seen, VULKAN)
+
+
+RENDER = "node=/dev/dri/renderD128 660 993 render\n"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "out", "cause"),
+    [
+        (("rocm",), AMD, ""),
+        (("vulkan",), INTEL, ""),
+        (("vulkan",), "process=5\n" + RENDER.replace("660", "666"), ""),
+        # Another device's file is nothing to Vulkan.
+        (("vulkan",), "process=993\nnode=/dev/kfd 600 0 root\n" + RENDER, ""),
+        (("rocm",), "process=993\nnode=/dev/kfd 600 0 root\n" + RENDER, "may not open /dev/kfd"),
+        (("rocm",), "process=993\n" + RENDER, "there is no /dev/kfd"),
+        (("vulkan",), "process=993\n", "there is no /dev/dri/renderD*"),
+        (("vulkan",), RENDER, "there is no process"),
+        (("vulkan",), "process=5\n" + RENDER, "of the group 993 (render) with mode 0660: it is in the groups 5"),
+        (("vulkan",), "process=993\n" + RENDER.replace("660", "640"), "with mode 0640"),
+    ],
+)
+def test_the_process_may_open_the_gpu_s_files(libraries: tuple[str, ...], out: str, cause: str) -> None:
+    verdict = judged(Devices(libraries), Section(0, out.encode()))
+    assert verdict.status == ("failed" if cause else "passed")
+    assert cause in verdict.message
