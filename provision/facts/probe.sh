@@ -231,12 +231,12 @@ engine() { # the package that Docker came with, in dpkg's and pacman's own lists
         for folder in "$at/$package"-[0-9]*; do [ -d "$folder" ] && say docker_package "$package"; done
     done
     if has rpm; then
+        set --
         for path in /usr/bin/dockerd /usr/sbin/dockerd /usr/bin/docker; do
             at "$path"
-            [ -e "$at" ] || continue
-            package=$(rpm -qf --qf '%{NAME}' "$path")
-            case $package in docker-ce | moby-engine | docker | podman-docker) say docker_package "$package" ;; esac
+            [ -e "$at" ] && set -- "$@" "$path"
         done
+        [ $# -gt 0 ] && rpm -qf --qf '%{NAME}\n' "$@" | grep -xE 'docker-ce|moby-engine|docker|podman-docker' | lines docker_package
     fi
     at /snap/docker
     [ -d "$at" ] && say docker_package /snap

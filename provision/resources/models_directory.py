@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import Found, Look, seen
@@ -38,11 +39,14 @@ class ModelsDirectory:
     def probe(self) -> str:
         """The directory, its parents' bits, whose its entries are: they are few, however large."""
         path = quote(self.path)
+        parents = " ".join(quote(str(parent)) for parent in PurePosixPath(self.path).parents[:-1])
+        # One process for all parents.
+        bits = (
+            f'stat -c "%A %n" -- {parents} 2>/dev/null | while read -r bits d; do\n'
+            '  case $bits in *x | *t) ;; *) printf "closed=%s\\n" "$d" ;; esac\ndone\n'
+        )
         return (
-            f'd=$(dirname -- {path})\nwhile [ "$d" != / ]; do\n'
-            '  [ ! -d "$d" ] || case $(stat -c %A -- "$d") in *x | *t) ;; *) printf "closed=%s\\n" "$d" ;; esac\n'
-            '  d=$(dirname -- "$d")\ndone\n'
-            f"[ ! -d {path} ] || getent passwd {quote(self.owner)} >/dev/null && "
+            (bits if parents else "") + f"[ ! -d {path} ] || getent passwd {quote(self.owner)} >/dev/null && "
             f'printf "foreign=%s\\n" "$(find {path}/ ! -user {quote(self.owner)} 2>/dev/null | wc -l)"\n'
             f"echo --\n{Look(self.path.rstrip('/') + '/.')}"
         )

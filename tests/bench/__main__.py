@@ -7,12 +7,13 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import changing, counting, demanded, nochange, starting, table
+from tests.bench import changing, counting, demanded, nochange, probing, starting, table
 from tests.bench.bench import Bench
 from tests.bench.cost import compile_ours
-from tests.bench.stage import stage
+from tests.bench.stage import Stage, stage
 from tests.bench.tools import Peers
 from tests.lab.cli import ROOT
 from tests.lab.prepare import prepare
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[table.Row]]] = {
     "first": changing.first,
     "template": changing.template,
     "demanded": demanded.measure,
+    "probe": probing.measure,
 }
 
 
@@ -43,9 +45,13 @@ def main() -> int:
     compile_ours(ROOT)
     found: list[table.Row] = []
     about = {"before": table.machine(), "versions": peers.versions()}
-    with tempfile.TemporaryDirectory() as name, stage(lab, Path(name) / "stage", max(counts)) as made:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         distances = [int(word) for word in chosen.distances.split(",")]
-        bench = Bench(Path(name), peers, made, counts, distances, chosen.runs)
+
+        def staging() -> Stage:
+            return stack.enter_context(stage(lab, Path(name) / "stage", max(counts)))
+
+        bench = Bench(Path(name), peers, lab, staging, counts, distances, chosen.runs)
         for part in chosen.parts or PARTS:
             for row in PARTS[part](bench):
                 found.append(row)

@@ -1,12 +1,14 @@
 """What the parts of the bench share: the hosts, the tools, how often each is run."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from tests.bench.stage import Stage
 from tests.bench.tools import Desk, Peers
+from tests.lab.prepare import Lab
 
 
 @dataclass
@@ -16,7 +18,8 @@ class Bench:
     Args:
         folder: for what it writes.
         peers: the other tools.
-        stage: the hosts.
+        lab: the prepared lab.
+        staging: makes the hosts, when a part asks for them.
         counts: of hosts, of which no-change runs are measured.
         distances: round-trip times in ms.
         repeat: runs of the quick tools; the slow ones run less often.
@@ -24,12 +27,18 @@ class Bench:
 
     folder: Path
     peers: Peers
-    stage: Stage
+    lab: Lab
+    staging: Callable[[], Stage]
     counts: Sequence[int]
     distances: Sequence[int]
     repeat: int
     python: str = sys.executable
     _made: int = field(default=0, init=False)
+
+    @cached_property
+    def stage(self) -> Stage:
+        """The hosts."""
+        return self.staging()
 
     def desk(self, count: int, ports: Sequence[int] | None = None) -> Desk:
         """The tools, for the first so many hosts; reached at other ports than their own, where given."""

@@ -134,7 +134,8 @@ class Desk:
         """One script, as ours makes it, and nothing else."""
         job = self.folder / "floor.json"
         hosts = [(port, self.known[name][1]) for name, port in self.ports.items()]
-        job.write_text(json.dumps({"hosts": hosts, "key": str(images.key()), "script": self._script()}))
+        probing = script(self.folder / "inventory.yml", next(iter(self.ports)))
+        job.write_text(json.dumps({"hosts": hosts, "key": str(images.key()), "script": probing}))
         return Command((sys.executable, "-m", "tests.bench.floor", str(job)), ROOT)
 
     def login(self) -> Command:
@@ -148,17 +149,6 @@ class Desk:
         """Take the small part away from all hosts."""
         for host in self.stage.hosts[: len(self.ports)]:
             host.check(_GONE)
-
-    def _script(self) -> str:
-        path = self.folder / "inventory.yml"
-        fleet = load(path, RoleSchemas(path))
-        reach = Reach(fleet)
-        try:
-            name = next(iter(self.ports))
-            declared = Declarer(fleet, reach).declare(fleet.hosts[name], reach.host(name).identity)
-        finally:
-            reach.close()
-        return probes({"state": state.probe()} | {one.id: one.probe() for one in declared.resources}).text
 
     def _ansible(self, part: str, venv: str, environ: Mapping[str, str]) -> Command:
         own = {
@@ -193,3 +183,14 @@ def _pyinfra(out: str) -> int:
         raise BenchError(f"pyinfra printed no total: {out[-2000:]}")
     changed = found[-1].split()[3]
     return 0 if changed == "-" else int(changed)
+
+
+def script(inventory: Path, name: str) -> str:
+    """The probes of all that is declared on a host, as the engine sends them."""
+    fleet = load(inventory, RoleSchemas(inventory))
+    reach = Reach(fleet)
+    try:
+        declared = Declarer(fleet, reach).declare(fleet.hosts[name], reach.host(name).identity)
+    finally:
+        reach.close()
+    return probes({"state": state.probe()} | {one.id: one.probe() for one in declared.resources}).text

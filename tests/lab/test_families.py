@@ -17,6 +17,7 @@ import pytest
 
 from tests.lab import images
 from tests.lab.cli import Office
+from tests.lab.families import office_of
 from tests.lab.hosts import LabHost
 from tests.lab.mirror import mirror, signed_certificate
 from tests.lab.prepare import Lab
@@ -38,26 +39,8 @@ def offices(
 
     def start(family: str) -> tuple[LabHost, Office]:
         if family not in made:
-            host, office = hosts(suite=family), Office(tmp_path_factory.mktemp(family))
-            roles = ["base", "docker", "ollama", "models"]
-            office.add(host, family, provision_roles=roles, artifacts=str(lab.artifacts))
-            office.variables["base"] = {"packages": ["jq"]}
-            office.variables["ollama"] = {
-                "version": "0.9.3",
-                "allow_vulnerable": True,
-                "listen": "lan",
-                "allow_networks": ["10.0.0.0/8"],
-            }
-            office.variables["models"] = {"tiny": {"gguf": str(lab.artifacts / "tiny.gguf")}}
-            if family == "rocky":
-                shown = host.check("gpg --show-keys --with-colons /srv/lab/docker-ce/centos/gpg")
-                fingerprint = re.search(r"^fpr:+([0-9A-F]{40}):", shown, re.MULTILINE)
-                assert fingerprint
-                office.hosts[family]["docker"] = {
-                    "repository": "file:///srv/lab/docker-ce",
-                    "fingerprint": fingerprint[1],
-                }
-            made[family] = (host, office)
+            host = hosts(suite=family)
+            made[family] = (host, office_of(tmp_path_factory.mktemp(family), lab, host, family))
         return made[family]
 
     return start
