@@ -8,7 +8,7 @@ nonce that no fragment knows and by their sizes, so that no output can pretend t
 
 import secrets as random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from provision.resources.base import Section
 from provision.values import quote
@@ -81,11 +81,13 @@ class Script:
     Args:
         text: POSIX sh.
         names: of the fragments, in order.
+        same: names whose fragment is that of another name, which ran for both.
     """
 
     text: str
     names: tuple[str, ...]
     nonce: str
+    same: Mapping[str, str] = field(default_factory=dict)
 
     def parse(self, out: bytes) -> dict[str, Section]:
         """What each fragment printed, by name. Fragments after a failed step of a chain are missing.
@@ -105,28 +107,33 @@ class Script:
         for size in sizes:
             pieces.append(rest[:size][:LIMIT])
             rest = rest[size:]
-        return {
+        found = {
             name: Section(status, out=pieces[2 * number], err=pieces[2 * number + 1])
             for number, (name, status) in enumerate(zip(self.names, statuses, strict=False))
         }
+        return found | {name: found[other] for name, other in self.same.items() if other in found}
 
 
 def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
-    """A script that runs every fragment, whatever the others do, `lanes` at a time.
+    """A script that runs every fragment, whatever the others do, `lanes` at a time; one that several have, once.
 
     Those that use the directory `$PROVISION_TMP`, in which an earlier one may leave an expensive answer for later ones,
     run one after the other, in order.
     """
     nonce = random.token_hex(16)
+    first: dict[str, str] = {}
+    for name, fragment in fragments.items():
+        first.setdefault(fragment, name)
+    same = {name: first[fragment] for name, fragment in fragments.items() if first[fragment] != name}
     queues: list[list[str]] = [[] for _ in range(lanes)]
     free = 0
-    for number, fragment in enumerate(fragments.values()):
+    for number, fragment in enumerate(first):
         shared = "PROVISION_TMP" in fragment or lanes == 1
         queues[0 if shared else 1 + free % (lanes - 1)].append(_fragment(number, fragment, _ULIMIT))
         free += not shared
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
-    end = _END.format(nonce=nonce, count=len(fragments), shorten="")
-    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+    end = _END.format(nonce=nonce, count=len(first), shorten="")
+    return Script(_BEGIN + body + end, tuple(first.values()), nonce, same)
 
 
 def chain(fragments: Mapping[str, str]) -> Script:

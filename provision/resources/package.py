@@ -1,6 +1,6 @@
 """Packages of the distribution: installed, never upgraded or removed by the way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step
@@ -45,7 +45,9 @@ class Package:
         if section.rc:
             raise ValueError(f"{manager(self.manager).tool} is not there")
         words = [line.split() for line in section.lines]
-        return {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "installed"}
+        # Others may have been asked for in the same question.
+        own = {name for names in self.choices for name in names}
+        return {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "installed" and line[0] in own}
 
     def plan(self, observed: dict[str, str], pending: Pending) -> Change | None:
         """`install` what is missing."""
@@ -59,3 +61,12 @@ class Package:
         names, using = change.after["packages"], manager(self.manager)
         name = f"{using.name}-{sha256(' '.join(names))[:12]}"
         yield Job(name, using.installing(names), progress=using.progress, timeout=3600)
+
+
+def together(packages: Iterable[Package]) -> dict[str, str]:
+    """Id -> probe, of several: the same for all of one manager, so that it reads its database once."""
+    found = list(packages)
+    names: dict[str, dict[str, None]] = {}
+    for package in found:
+        names.setdefault(package.manager, {}).update(dict.fromkeys(name for one in package.choices for name in one))
+    return {package.id: manager(package.manager).asked(names[package.manager]) for package in found}

@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,11 @@ class TestProbes:
     def test_each_fragment_has_its_own_status_and_outputs(self, shell: list[str]) -> None:
         found = run(probes({"a": "echo out; echo err >&2; exit 3", "b": "echo b"}), shell)
         assert found == {"a": Section(3, b"out\n", b"err\n"), "b": Section(0, b"b\n", b"")}
+
+    def test_a_fragment_that_several_have_runs_once(self, shell: list[str], tmp_path: Path) -> None:
+        fragment = f"echo ran >>{tmp_path}/log; cat {tmp_path}/log"
+        found = run(probes({"a": fragment, "between": "echo b", "c": fragment, "d": fragment}), shell)
+        assert [found[name].out for name in ("a", "between", "c", "d")] == [b"ran\n", b"b\n", b"ran\n", b"ran\n"]
 
     @pytest.mark.parametrize(
         "fragment",

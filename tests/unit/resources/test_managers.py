@@ -3,6 +3,7 @@
 import pytest
 
 from provision.resources.managers import manager
+from provision.resources.package import Package, together
 
 LINES = [
     ("apt", "Get:1 http://mirror.test trixie/main amd64 jq", "downloading trixie/main amd64 jq"),
@@ -25,3 +26,14 @@ LINES = [
 def test_progress(name: str, line: str, said: str | None) -> None:
     found = manager(name).progress(line)
     assert (found.text if found else None) == said
+
+
+def test_packages_of_one_manager_are_asked_for_once() -> None:
+    """Each question reads the manager's whole database."""
+    asked = together(
+        [Package(("curl|curl-minimal", "jq"), "dnf"), Package(("docker-ce", "jq"), "dnf"), Package(("jq",))]
+    )
+    curl, docker, jq = asked.values()
+    assert curl == docker
+    assert "curl curl-minimal jq docker-ce 2>/dev/null" in curl
+    assert jq == Package(("jq",)).probe()
