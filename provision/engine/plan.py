@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.engine import state
-from provision.engine.script import LIMIT, probes
+from provision.engine.script import LIMIT, Script, probes
 from provision.engine.state import State
 from provision.errors import HostError, InputError, ResourceFailed
 from provision.host.session import Session
@@ -125,11 +125,15 @@ def planned(host: str, resource: Resource, observed: Any, pending: Pending) -> C
         raise ResourceFailed(host, resource.id, printable(str(error), 500)) from error
 
 
+def question(resources: Iterable[Resource]) -> Script:
+    """All probes of these, and what we own, as one script."""
+    return probes({_STATE: state.probe()} | {one.id: one.probe() for one in resources})
+
+
 def observe(session: Session, declared: Declared, only: Resource | None = None) -> Observation:
     """Run all probes, or one resource's, in one request."""
     resources = declared.resources if only is None else (only,)
-    fragments = {resource.id: resource.probe() for resource in resources}
-    script = probes({_STATE: state.probe()} | fragments)
+    script = question(resources)
     answer = session.run(script.text, timeout=PROBE_TIMEOUT, limit=4 * LIMIT * len(script.names))
     try:
         sections = script.parse(answer.out)

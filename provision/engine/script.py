@@ -129,16 +129,17 @@ def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
     nonce = random.token_hex(16)
     queues: list[list[str]] = [[] for _ in range(lanes)]
     free = 0
-    together: dict[type[Together], dict[int, Together]] = {}
+    together: dict[tuple[type[Together], str], dict[int, Together]] = {}
     for number, fragment in enumerate(fragments.values()):
         if isinstance(fragment, Together):
-            together.setdefault(type(fragment), {})[number] = fragment
+            together.setdefault((type(fragment), fragment.key), {})[number] = fragment
             continue
         shared = "PROVISION_TMP" in fragment or lanes == 1
         queues[0 if shared else 1 + free % (lanes - 1)].append(_fragment(number, fragment, _ULIMIT))
         free += not shared
-    for kind, asked in together.items():
-        queues[min(1 + free % lanes, lanes - 1)].append(_together(kind, asked))
+    for (kind, _), asked in together.items():
+        queues[min(1 + free % (lanes - 1), lanes - 1) if lanes > 1 else 0].append(_together(kind, asked))
+        free += 1
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
     return Script(_BEGIN + body + end, tuple(fragments), nonce)

@@ -33,7 +33,9 @@ class Section:
 
 
 class Together(str):
-    """A probe that works alone like any other, and costs less when many of its type are asked at once."""
+    """A probe that works alone like any other, and costs less when many of its type and `key` are asked at once."""
+
+    key: str = ""
 
     @classmethod
     def prepare(cls, asked: "Sequence[Together]") -> str:

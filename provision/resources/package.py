@@ -1,11 +1,41 @@
 """Packages of the distribution: installed, never upgraded or removed by the way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
-from provision.resources.base import Change, Job, Pending, Resource, Section, Step
+from provision.resources.base import Change, Job, Pending, Resource, Section, Step, Together
 from provision.resources.managers import manager
 from provision.values import sha256
+
+
+class Asked(Together):
+    """A probe: which of these names are installed. Each question reads the manager's whole database.
+
+    Args:
+        name: of the manager.
+        names: of packages.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, name: str, names: Iterable[str]) -> Self:
+        """The fragment that works alone."""
+        found = tuple(names)
+        made = super().__new__(cls, manager(name).asked(found))
+        made.key, made.names = name, found
+        return made
+
+    @classmethod
+    def prepare(cls, asked: Sequence[Together]) -> str:
+        """One question for all."""
+        names = dict.fromkeys(name for one in asked if isinstance(one, Asked) for name in one.names)
+        said = manager(asked[0].key).asked(names)
+        return f'said=$(\n{said})\nrc=$?\nanswer() {{\n    printf "%s\\n" "$said"\n    return "$rc"\n}}\n'
+
+    def shared(self) -> str:
+        """The answer to all; others' names in it do no harm."""
+        return "answer"
 
 
 @dataclass(frozen=True)
@@ -34,7 +64,7 @@ class Package:
 
     def probe(self) -> str:
         """The manager's query, once for all names."""
-        return manager(self.manager).asked(name for names in self.choices for name in names)
+        return Asked(self.manager, (name for names in self.choices for name in names))
 
     def observe(self, section: Section) -> dict[str, str]:
         """Name -> version of those that are installed.
@@ -45,7 +75,9 @@ class Package:
         if section.rc:
             raise ValueError(f"{manager(self.manager).tool} is not there")
         words = [line.split() for line in section.lines]
-        return {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "installed"}
+        # Others may have been asked for in the same question.
+        own = {name for names in self.choices for name in names}
+        return {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "installed" and line[0] in own}
 
     def plan(self, observed: dict[str, str], pending: Pending) -> Change | None:
         """`install` what is missing."""

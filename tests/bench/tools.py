@@ -12,10 +12,9 @@ from typing import Any
 
 import yaml
 
-from provision.engine import state
 from provision.engine.declare import Declarer
+from provision.engine.plan import question
 from provision.engine.reach import Reach
-from provision.engine.script import probes
 from provision.inventory import load
 from provision.roles import RoleSchemas
 from tests.bench.cost import BenchError, Command
@@ -193,4 +192,4 @@ def script(inventory: Path, name: str) -> str:
         declared = Declarer(fleet, reach).declare(fleet.hosts[name], reach.host(name).identity)
     finally:
         reach.close()
-    return probes({"state": state.probe()} | {one.id: one.probe() for one in declared.resources}).text
+    return question(declared.resources).text

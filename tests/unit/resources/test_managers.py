@@ -1,8 +1,13 @@
 """What lines of the package managers' output, recorded from the real ones, say to a reader."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from provision.engine.script import probes
 from provision.resources.managers import manager
+from provision.resources.package import Package
 
 LINES = [
     ("apt", "Get:1 http://mirror.test trixie/main amd64 jq", "downloading trixie/main amd64 jq"),
@@ -25,3 +30,25 @@ LINES = [
 def test_progress(name: str, line: str, said: str | None) -> None:
     found = manager(name).progress(line)
     assert (found.text if found else None) == said
+
+
+def test_packages_of_one_manager_are_asked_for_once(tmp_path: Path) -> None:
+    """Each question reads the manager's whole database."""
+    (tmp_path / "rpm").write_text(f"#!/bin/sh\necho asked >>{tmp_path}/log\necho jq installed 1.7\n")
+    (tmp_path / "dnf").write_text("#!/bin/sh\n")
+    for tool in ("rpm", "dnf"):
+        (tmp_path / tool).chmod(0o755)
+    wanted = (
+        Package(("curl|curl-minimal", "jq"), "dnf"),
+        Package(("docker-ce", "jq"), "dnf"),
+        Package(("a",), "pacman"),
+    )
+    script = probes({one.id: one.probe() for one in wanted})
+    ran = subprocess.run(
+        ["sh", "-c", script.text], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=True
+    )
+    sections = script.parse(ran.stdout)
+    assert [one.observe(sections[one.id]) for one in wanted[:2]] == [{"jq": "1.7"}] * 2
+    assert (tmp_path / "log").read_text() == "asked\n"
+    with pytest.raises(ValueError, match="pacman is not there"):
+        wanted[2].observe(sections[wanted[2].id])
