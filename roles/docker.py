@@ -1,7 +1,7 @@
 """The Docker engine: the distribution's or Docker's own, with log rotation, mirrors and the proxy.
 
-An engine that is there is kept with what runs on it: it is replaced by no other package, reloaded where that is enough
-for a changed configuration, and restarted otherwise. `live_restore` counts before that: containers survive it.
+An engine that is there is kept with what runs on it, unless `replace` says otherwise: it is reloaded where that is
+enough for a changed configuration, and restarted otherwise. `live_restore` counts before that: containers survive it.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from provision.resources.base import Resource
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
 from provision.resources.docker_zone import DockerZone
 from provision.resources.file import Absent, File
+from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
 from provision.resources.service import Service
@@ -48,7 +49,8 @@ SITES = {
 # Neither reads /etc/docker/daemon.json, and the service is not docker.service.
 NO_ENGINE = {
     "snap": "Docker is a snap, which keeps its configuration elsewhere; save what its volumes hold, snap remove docker",
-    "podman-docker": "podman-docker stands in Docker's place; remove podman-docker on the host, or leave out this role",
+    "podman-docker": "podman-docker stands in Docker's place; remove podman-docker on the host, say"
+    " docker.replace: true, or leave out this role",
 }
 PROXY_FILE = "/etc/provision/proxy.env"
 PROXY_DROP_IN = "/etc/systemd/system/docker.service.d/50-provision-proxy.conf"
@@ -63,6 +65,11 @@ class Settings(BaseModel):
         None,
         description="Where the engine comes from: by default the distribution, or Docker where that has none."
         " One that is installed already is kept.",
+    )
+    replace: bool = Field(
+        False,
+        description="An engine from elsewhere than `channel` says, or podman-docker, is replaced (by apt), although"
+        " containers run on it: they stop for that and are started again.",
     )
     repository: str = Field(
         "https://download.docker.com/linux", description="For docker-ce: the repository, or a mirror of it."
@@ -87,16 +94,23 @@ class Settings(BaseModel):
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     """Repository, engine, configuration, service."""
     identity = host.identity
-    source = origin(identity, want.channel)
+    other = other_engine(identity, want)
+    replaced = other is not None and want.replace
+    source = wanted(identity.os, want.channel) if replaced else origin(identity, want.channel)
     repositories: tuple[Resource, ...] = ()
     if source == "docker-ce" and channel(identity.os, want.channel) == "docker-ce":
-        repository = docker_ce(host, want)
-        repositories = (repository,)
-        yield repository
-    engine = Package(packages(identity.os, source), identity.package_manager, after=repositories)
+        repositories = (docker_ce(host, want),)
+        yield from repositories
+    engine: Resource = Package(packages(identity.os, source), identity.package_manager, after=repositories)
+    if other is not None:
+        names = packages(identity.os, wanted(identity.os, want.channel))
+        exchange = OtherEngine(other, names, want.replace, repositories)
+        engine = exchange if replaced else engine
+        yield exchange
+    if not replaced:
+        yield engine
     proxy = proxy_drop_in(host)
     config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))
-    yield engine
     yield config
     yield proxy
     yield Service(
@@ -131,7 +145,7 @@ def channel(os: OS, wanted: str | None) -> str:
     return wanted or ("distribution" if own(os) else "docker-ce")
 
 
-def origin(identity: Identity, wanted: str | None) -> str:
+def origin(identity: Identity, declared: str | None) -> str:
     """The package of the engine that is there, whatever is declared; else the declared one.
 
     Raises:
@@ -141,7 +155,37 @@ def origin(identity: Identity, wanted: str | None) -> str:
         raise ValueError(out)
     if identity.docker_package:
         return identity.docker_package
-    return "docker-ce" if channel(identity.os, wanted) == "docker-ce" else own(identity.os)[0]
+    return wanted(identity.os, declared)
+
+
+def wanted(os: OS, declared: str | None) -> str:
+    """The package of the declared engine.
+
+    Raises:
+        ValueError: it is not to be had.
+    """
+    return "docker-ce" if channel(os, declared) == "docker-ce" else own(os)[0]
+
+
+def other_engine(identity: Identity, want: Settings) -> str | None:
+    """The package of an engine that is there and is not the declared one; None where nothing is declared against it.
+
+    Raises:
+        ValueError: it cannot be replaced as declared.
+    """
+    there = identity.docker_package
+    if there == "podman-docker":
+        differs = want.replace
+    else:
+        differs = bool(there) and there != "snap" and want.channel is not None
+        differs = differs and there != wanted(identity.os, want.channel)
+    if not differs:
+        return None
+    if identity.package_manager != "apt":
+        if not want.replace:
+            return None
+        raise ValueError(f"docker.replace works by apt only: remove {there} on the host, then apply again")
+    return there
 
 
 def packages(os: OS, source: str) -> tuple[str, ...]:

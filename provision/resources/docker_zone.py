@@ -14,8 +14,8 @@ _ZONE_CALL = "org.fedoraproject.FirewallD1 /org/fedoraproject/FirewallD1 org.fed
 class DockerZone:
     """Where firewalld is active, the bridge `docker0` is in a zone other than the default one.
 
-    An engine that started before firewalld never hears of it (moby: libnetwork/iptables/firewalld.go): its containers
-    reach neither the host nor the internet, and its rules do not come back after a reload. It is started anew.
+    An engine that started before firewalld never hears of it (moby: libnetwork/iptables/firewalld.go): what its
+    containers send is judged by the default zone, which rejects it. It is started anew.
     """
 
     @property

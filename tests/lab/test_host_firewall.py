@@ -115,7 +115,7 @@ def test_with_firewalld_the_same(guarded: Guarded) -> None:
     host = guarded.host
     guarded.office.variables["ollama"]["allow_networks"].append(guarded.friend.address)
     host.check("ufw --force disable && apt-get install -qq -y --no-install-recommends firewalld")
-    # Docker was there first, so it does not know firewalld: no zone of its own, and no containers on the internet.
+    # Docker was there first, so it does not know firewalld: its bridge is in no zone of its own.
     assert host.check(ZONE).strip() == 's ""'
     done = guarded.settle()
     assert re.search(r"restart +docker-zone:docker", done), done

@@ -24,6 +24,7 @@ from provision.resources.models_directory import ModelsDirectory
 from provision.resources.network import Network
 from provision.resources.nvidia_driver import NvidiaDriver, OldDriver
 from provision.resources.ollama_model import OllamaModel
+from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
 from provision.resources.release import Release
 from provision.resources.repository import Repository
@@ -61,6 +62,7 @@ def resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Resource]
         Container("web", "web:1"),
         DockerGpus(),
         DockerZone(),
+        OtherEngine("docker.io", ("docker-ce",), True),
         SelinuxBoolean("it's"),
         SelinuxLabel("/srv/it's"),
         Firewall((Guarded(8080, ("10.0.0.0/8",)),), part="open-webui"),

@@ -141,3 +141,43 @@ def test_docker_s_own_engine_comes_from_a_repository_whose_key_is_the_declared_o
         assert [path for path in served.asked if path.endswith(".deb")]
     assert host.check("dpkg-query -W -f '${Version}' docker-ce").startswith("5:26.1.5-1~debian.13")
     assert host.check("docker version --format '{{.Server.Version}}'").startswith("26.1.5")
+
+
+def test_the_declared_engine_replaces_another_only_when_that_is_said_and_containers_run_again(
+    hosts: Callable[..., LabHost], tmp_path: Path
+) -> None:
+    host, repository = hosts(), packages.docker_ce()
+    host.check("apt-get install -qq -y --no-install-recommends docker.io docker-cli iptables gpg")
+    host.put("/root/tiny.tar", rootfs("1"))
+    host.check("docker import /root/tiny.tar tiny:1")
+    for name, policy in (("theirs", "unless-stopped"), ("once", "no"), ("stopped", "no")):
+        host.check(f"docker run -d --name {name} --restart {policy} tiny:1 sleep 100000")
+    host.check("docker kill stopped")
+    made = host.check("docker ps -a -q --no-trunc | sort")
+    office = Office(tmp_path)
+    office.add(host, "web", provision_roles=["docker"])
+
+    def running() -> list[str]:
+        return sorted(host.check("docker ps --format '{{.Names}}'").split())
+
+    with mirror() as served:
+        served.files = repository.files("/linux/debian")
+        ours = {"channel": "docker-ce", "repository": f"{served.url}/linux", "fingerprint": repository.fingerprint}
+        office.variables["docker"] = dict(ours)
+        kept = office.check("apply")
+        assert "docker.io is kept, docker-ce is declared; docker.replace: true exchanges them" in kept
+        assert "stops its 2 running containers" in kept
+        assert host.exec("test -e /usr/bin/dockerd").rc
+        office.variables["docker"]["replace"] = True
+        planned = office.check("plan")
+        told = "docker.io -> docker-ce; containers stop for it and are started again: "
+        assert told in planned, planned
+        assert running() == ["once", "theirs"]
+        office.check("apply")
+        assert re.search(r"^web  0 changed  ", office.check("apply"), re.MULTILINE)
+        office.check("verify")
+    installed = host.check("dpkg-query -W -f '${Package} ${db:Status-Status}\n'")
+    assert [name for name in ("docker.io", "containerd", "runc") if f"\n{name} installed" in installed] == []
+    assert "\ndocker-ce installed" in installed
+    assert running() == ["once", "theirs"]
+    assert host.check("docker ps -a -q --no-trunc | sort") == made

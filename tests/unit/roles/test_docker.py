@@ -8,8 +8,10 @@ import pytest
 
 from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
+from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
 from provision.resources.repository import Repository
+from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
@@ -56,6 +58,40 @@ def test_an_engine_that_is_there_is_kept(package: str, channel: str, names: tupl
     resources = declare(package, channel=channel)
     assert [one.names for one in all_of(Package, resources)] == [names]
     assert len(all_of(Repository, resources)) == repositories
+
+
+@pytest.mark.parametrize(
+    ("package", "channel", "names"),
+    [
+        ("docker.io", "docker-ce", CE),
+        ("moby-engine", "docker-ce", CE),
+        ("docker-ce", "distribution", DEBIANS),
+        ("podman-docker", None, DEBIANS),
+        ("docker-ce", "docker-ce", None),
+        ("docker-ce", None, None),
+        ("", "docker-ce", None),
+    ],
+)
+def test_only_a_declared_channel_replaces_an_engine(
+    package: str, channel: str | None, names: tuple[str, ...] | None
+) -> None:
+    resources = declare(package, channel=channel, replace=True)
+    exchanged = all_of(OtherEngine, resources)
+    assert [(one.old, one.new, one.replace) for one in exchanged] == ([(package, names, True)] if names else [])
+    assert len(all_of(Package, resources)) == (0 if names else 1)
+    (service,) = all_of(Service, resources)
+    assert not names or exchanged[0] in service.restart_on
+
+
+def test_without_replace_another_engine_is_only_named() -> None:
+    (kept,) = all_of(OtherEngine, declare("docker.io", channel="docker-ce"))
+    assert (kept.old, kept.new, kept.replace) == ("docker.io", CE, False)
+
+
+def test_a_manager_that_cannot_exchange_engines_is_told() -> None:
+    fedora = OTHERS["fedora"][0]
+    with pytest.raises(ValueError, match=r"works by apt only: remove moby-engine on the host"):
+        declare("moby-engine", channel="docker-ce", replace=True, os=fedora)
 
 
 @pytest.mark.parametrize("package", ["snap", "podman-docker"])
