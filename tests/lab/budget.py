@@ -12,7 +12,7 @@ MODULES = {
     "test_bridge": 240.0,
     "test_docker_objects": 240.0,
     "test_driver": 180.0,
-    "test_families": 240.0,
+    "test_families": 300.0,
     "test_fleet": 300.0,
     "test_office": 300.0,
     "test_open_webui": 360.0,
