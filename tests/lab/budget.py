@@ -12,7 +12,7 @@ MODULES = {
     "test_bridge": 240.0,
     "test_docker_objects": 240.0,
     "test_driver": 180.0,
-    "test_families": 240.0,
+    "test_families": 300.0,
     "test_fleet": 300.0,
     "test_gpus": 240.0,
     "test_host_firewall": 300.0,

@@ -172,7 +172,7 @@ def test_a_lock_that_is_held_is_waited_for_and_its_holder_named(
     offices: Callable[[str], tuple[LabHost, Office]], family: str
 ) -> None:
     host, office = offices(family)
-    host.check(HOLDERS[family].remove)
+    host.exec(HOLDERS[family].remove)
     # Where an administrator says so, zypper itself waits, and says nothing.
     host.check("mkdir -p /etc/zypp; printf '[main]\\nlock_timeout = -1\\n' >/etc/zypp/zypp.conf")
     office.hosts[family]["provision_roles"] = ["base"]
@@ -203,6 +203,11 @@ createrepo_c -q /srv/office
 gpgconf --kill all
 echo "fingerprint=$fingerprint"
 """
+
+NOT_THERE = {
+    "rocky": "Status code: 404 for http://packages.office.invalid/repodata/repomd.xml",
+    "opensuse": "http://packages.office.invalid/] Repository type can't be determined",
+}
 
 TOOL_ROLE = f'''"""A package from the office's own repository."""
 
@@ -248,7 +253,7 @@ def test_a_signed_repository_that_only_the_proxy_reaches(
     (office.folder / "roles" / "tool.py").write_text(TOOL_ROLE)
     office.hosts[family]["provision_roles"] = ["base", "tool"]
     with mirror() as proxy:
-        proxy.files |= contents(host, "/srv/office", ".")
+        proxy.files |= contents(host, "/srv/office", "gpg", "gpg-expired")
         office.variables["base"] = {"proxy": {"http": proxy.url}}
         refused = {
             "expected is " + "0" * 40 + ": ask its owner which is right": {"key": "gpg", "fingerprint": "0" * 40},
@@ -265,6 +270,14 @@ def test_a_signed_repository_that_only_the_proxy_reaches(
             assert host.exec("rpm -q gpg-pubkey").out == trusted
 
         office.variables["tool"] = {"key": "gpg", "fingerprint": fingerprint}
+        ended = office.run("apply")
+        assert ended.rc == 1
+        assert re.search(rf"^{family}: repository:office: .*{re.escape(NOT_THERE[family])}", ended.out, re.MULTILINE), (
+            ended.out
+        )
+        host.check("rm -f /etc/zypp/repos.d/office.repo /etc/yum.repos.d/office.repo")
+
+        proxy.files |= contents(host, "/srv/office", ".")
         waits_for_the_lock(host, office, family)
         host.check("rpm -q office-tool")
         asked = {f"{SITE}/{name}" for name in ("gpg", "repodata/repomd.xml", "office-tool.rpm")}
@@ -281,13 +294,20 @@ def test_a_signed_repository_that_only_the_proxy_reaches(
 
 def test_pacman_uses_the_proxy(offices: Callable[[str], tuple[LabHost, Office]]) -> None:
     host, office = offices("arch")
-    host.check("pacman -R --noconfirm jq; rm -f /var/cache/pacman/pkg/jq-*")
+    office.hosts["arch"]["provision_roles"] = ["base"]
+    office.variables["base"] = {}
+    office.check("apply")
+    host.exec("pacman -R --noconfirm jq; rm -f /var/cache/pacman/pkg/jq-*")
     host.check(f"sed -i 's|file:///srv/lab/pacman|{SITE}|' /etc/pacman.conf")
     (package,) = host.check("cd /srv/lab/pacman && ls jq-*").split()
-    office.hosts["arch"]["provision_roles"] = ["base"]
+    office.variables["base"] = {"packages": ["jq"]}
+    assert "Could not resolve host: packages.office.invalid" in office.run("apply").out
     with mirror() as proxy:
-        proxy.files |= contents(host, "/srv/lab/pacman", package)
         office.variables["base"] = {"packages": ["jq"], "proxy": {"http": proxy.url}}
+        ended = office.run("apply")
+        assert ended.rc == 1
+        assert "the package databases are older than the mirror" in ended.out
+        proxy.files |= contents(host, "/srv/lab/pacman", package)
         office.check("apply")
         assert f"{SITE}/{package}" in proxy.asked
     host.check("pacman -Q jq")

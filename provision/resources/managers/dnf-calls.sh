@@ -20,7 +20,7 @@ cause() {
     exit 1
 }
 
-refreshed() { # REPOSITORY
+refreshed() { # REPOSITORY; one that is left out would be a success
     # shellcheck disable=SC2086
-    patient dnf $options -y makecache --repo "$1"
+    patient dnf $options --setopt=skip_if_unavailable=False -y makecache --repo "$1"
 }

@@ -18,7 +18,7 @@ fi
 patient pacman -S --noconfirm --needed --noprogressbar -- "$@" && proved "$@"
 if grep -q 'unable to lock database' "$log"; then
     echo 'an interrupted pacman left /var/lib/pacman/db.lck: remove it on the host'
-elif grep -q 'failed retrieving file' "$log"; then
+elif grep -q 'failed retrieving file.* error: 404' "$log"; then
     echo 'the package databases are older than the mirror: run pacman -Syu on the host, nothing is upgraded by the way'
 elif grep -qE 'unknown trust|corrupted package' "$log"; then
     echo 'its keyring is older than the packages: on the host, pacman -Sy archlinux-keyring && pacman -Su'

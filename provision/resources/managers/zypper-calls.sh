@@ -9,8 +9,9 @@ busy() {
 }
 
 cause() {
-    grep -m 1 -E '^Problem|not found|verification failed|rror' "$log" | sed 's/^Problem: [0-9]*: //' | grep . ||
-        echo 'zypper failed'
+    sed -n 's/^ *Error message: //p' "$log" | grep -m 1 . ||
+        grep -v '\.error\]$' "$log" | grep -m 1 -E '^Problem|not found|verification failed|be determined|rror' |
+        sed 's/^Problem: [0-9]*: //; s/^ *- //' | grep . || echo 'zypper failed'
     exit 1
 }
 
