@@ -46,6 +46,7 @@ class Packages:
         signed: the modules load under Secure Boot as they come.
         services: units that the packages bring and that must run.
         kept: prefixes of packages that unattended upgrades must leave alone.
+        stream: of a module that must be enabled before (`nvidia-driver:open-dkms`), or "".
     """
 
     names: tuple[str, ...]
@@ -54,6 +55,7 @@ class Packages:
     signed: bool = False
     services: tuple[str, ...] = ("nvidia-persistenced",)
     kept: tuple[str, ...] = ()
+    stream: str = ""
 
 
 def cards(identity: Identity) -> tuple[GPU, ...]:
@@ -184,7 +186,9 @@ def _redhat(identity: Identity, need: Need) -> Packages:
         )
     release = {"fedora": f"fedora{os.major}", "amzn": f"amzn{os.major}"}.get(os.id, f"rhel{os.major}")
     names = ("kernel-devel-matched", "kernel-headers", "nvidia-driver-cuda", "kmod-nvidia-open-dkms")
-    found = Packages(names, folder=f"{release}/{_cuda_arch(identity)}")
+    # Their packages come in streams; those of later systems do not.
+    stream = "nvidia-driver:open-dkms" if release in ("rhel9", "amzn2023") else ""
+    found = Packages(names, folder=f"{release}/{_cuda_arch(identity)}", stream=stream)
     return _with_fabric(identity, found, ("nvidia-fabric-manager", "libnvidia-nscq"))
 
 

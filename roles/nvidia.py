@@ -19,6 +19,7 @@ from provision.resources.base import Resource
 from provision.resources.cdi import CdiSpecification, DockerGpus
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
 from provision.resources.file import Absent, File
+from provision.resources.module_stream import ModuleStream
 from provision.resources.nvidia_driver import KernelHeaders, NvidiaDriver, OldDriver
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
@@ -119,6 +120,10 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     if identity.os.family == "debian":
         yield File(HOLD, held(found.kept)) if want.hold else Absent(HOLD, "nvidia.hold is false")
     yield File(MODULES, "nvidia\nnvidia-uvm\n")
+    if found.stream:
+        module, _, stream = found.stream.partition(":")
+        sources = (*sources, ModuleStream(module, stream, sources))
+        yield sources[-1]
     install: tuple[Resource, ...] = (Package(found.names, manager, sources),)
     if found.headers:
         install = (KernelHeaders(Package(found.headers, manager)), *install)

@@ -47,8 +47,15 @@ class Manager:
 
     def refreshing(self, repository: str) -> str:
         """A script that reads the package lists of this repository (dnf, zypper), after the same preparations."""
+        return self._calling(f"refreshed {quote(repository)}")
+
+    def enabling(self, stream: str) -> str:
+        """A script that enables the stream of a module (dnf): `nvidia-driver:open-dkms`."""
+        return self._calling(f"patient dnf $options -y module enable {quote(stream)}")
+
+    def _calling(self, command: str) -> str:
         calls = "".join(shell(script) for script in self.scripts[:-1])
-        return f"name={self.name}\n{calls}refreshed {quote(repository)} || cause\n"
+        return f"name={self.name}\n{calls}{command} || cause\n"
 
 
 def manager(name: str) -> Manager:

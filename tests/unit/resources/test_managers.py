@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from provision.engine.script import probes
+from provision.resources.base import Section
 from provision.resources.managers import manager
+from provision.resources.module_stream import ModuleStream
 from provision.resources.package import Package
 
 LINES = [
@@ -52,3 +54,8 @@ def test_packages_of_one_manager_are_asked_for_once(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "asked\n"
     with pytest.raises(ValueError, match="pacman is not there"):
         wanted[2].observe(sections[wanted[2].id])
+
+
+def test_a_file_of_dnf_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ValueError, match=r"dnf's file of the module nvidia-driver: .*no section headers"):
+        ModuleStream("nvidia-driver", "open-dkms").observe(Section(0, b"nonsense\n"))
