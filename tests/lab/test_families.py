@@ -312,3 +312,54 @@ def test_pacman_uses_the_proxy(offices: Callable[[str], tuple[LabHost, Office]])
         assert f"{SITE}/{package}" in proxy.asked
     host.check("pacman -Q jq")
     host.check(f"sed -i 's|{SITE}|file:///srv/lab/pacman|' /etc/pacman.conf")
+
+
+STREAMS = """\
+---
+document: modulemd
+version: 2
+data:
+  name: driver
+  stream: {stream}
+  version: 1
+  context: lab
+  arch: x86_64
+  summary: Of the lab
+  description: Of the lab
+  license: {{module: [MIT]}}
+...
+"""
+STREAMED = """\
+from pydantic import BaseModel
+
+from provision.resources.module_stream import ModuleStream
+
+
+class Settings(BaseModel):
+    stream: str
+
+
+def declare(host, want):
+    yield ModuleStream("driver", want.stream)
+"""
+
+
+def test_the_stream_of_a_module_is_enabled(offices: Callable[[str], tuple[LabHost, Office]]) -> None:
+    host, office = offices("rocky")
+    modules = "".join(STREAMS.format(stream=stream) for stream in ("open", "closed"))
+    host.put("/srv/lab/streams/modules.yaml", modules.encode())
+    host.check("cd /srv/lab/streams && createrepo_c -q .")
+    host.put("/etc/yum.repos.d/streams.repo", b"[streams]\nname=streams\nbaseurl=file:///srv/lab/streams\ngpgcheck=0\n")
+    (office.folder / "roles" / "streamed.py").write_text(STREAMED)
+    office.hosts["rocky"]["provision_roles"] = ["streamed"]
+    office.variables["streamed"] = {"stream": "open"}
+    assert "rocky: enable module-stream:driver" in office.check("apply")
+    assert re.search(r"^driver +open \[e\]", host.check("dnf -q module list --enabled"), re.MULTILINE)
+    assert re.search(r"^rocky  0 changed  ", office.check("apply"), re.MULTILINE)
+    office.variables["streamed"] = {"stream": "closed"}
+    refused = office.run("apply")
+    assert refused.rc == 1
+    assert "driver:open is enabled, closed is needed: dnf module reset driver, then apply" in refused.out
+    host.check("dnf -q -y module reset driver")
+    office.variables["streamed"] = {"stream": "nosuch"}
+    assert re.search(r"rocky: .*nosuch", office.run("apply").out)
