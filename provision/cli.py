@@ -41,6 +41,8 @@ def main() -> NoReturn:
     """
     # Importing makes many objects and hardly any garbage: to look for it each 700 objects cost a sixth of the start.
     gc.set_threshold(50_000)
+    # Looking for pydantic's plugins reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -51,7 +51,8 @@ class Settings(BaseModel):
     driver: Literal["auto", "replace", "keep", "none"] = Field(
         "auto",
         description="`auto` installs one where there is none; `replace` also one in place of one that is too old;"
-        " `keep` installs none, and loads the one that is there; `none` does not look at it.",
+        " `keep` installs none, and loads the one that is there; `none` does not look at it. On Red Hat's family the"
+        " modules are built by dkms, which comes from EPEL: `base.packages: [epel-release]`.",
     )
     reboot: Literal["never", "if-needed"] = Field(
         "never",
