@@ -129,6 +129,7 @@ def test_docker_s_own_engine_comes_from_a_repository_whose_key_is_the_declared_o
         refused = office.run("apply")
         assert refused.rc == 1
         why = f"web: repository:docker: the key has the fingerprint {repository.fingerprint}, expected is {'0' * 40}"
+        why += ": ask its owner which is right"
         assert [line for line in refused.out.splitlines() if "fingerprint" in line] == [why]
         assert host.check("ls /etc/apt/sources.list.d /etc/apt/keyrings").count("docker") == 0
         assert not [path for path in served.asked if path.endswith(".deb")]
