@@ -1,6 +1,9 @@
 """Who can get in: what answers is compared with what is declared."""
 
+import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +92,19 @@ def test_the_script_tells_open_ports_from_closed_ones(free_and_open: tuple[int, 
     found = parse(ended.stdout, "web", "10.0.0.2")
     assert {one.port: one.open for one in found["127.0.0.1"]} == {free: False, listening: True}
     assert {one.port: one.open for one in knock("127.0.0.1", (free, listening))} == {free: False, listening: True}
+
+
+def test_a_large_fleet_is_tried_by_few_processes(free_and_open: tuple[int, int], tmp_path: Path) -> None:
+    free, listening = free_and_open
+    (tmp_path / "curl").write_text(f'#!/bin/sh\necho curl >>{tmp_path}/log\nexec {shutil.which("curl")} "$@"\n')
+    (tmp_path / "curl").chmod(0o755)
+    addresses = [f"127.0.0.{number}" for number in range(1, 121)]
+    # The port listens on the first of them alone.
+    text = script(dict.fromkeys(addresses, (free, listening)))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ended = subprocess.run(["sh", "-c", text], env={"PATH": path}, capture_output=True, text=True, check=True)
+    found = parse(ended.stdout, "web", "10.0.0.2")
+    tried = {(address, one.port): one.open for address, knocks in found.items() for one in knocks}
+    assert len(tried) == 240
+    assert [where for where, answered in tried.items() if answered] == [("127.0.0.1", listening)]
+    assert (tmp_path / "log").read_text().split() == ["curl"] * 2
