@@ -2,11 +2,12 @@
 
 Each fragment runs by `eval` in a subshell of its own, so that its `exit`, its variables and even a syntax error stay
 with it. Probes run several at a time: most of their time they wait for others (systemd, dpkg, Docker); those of one
-`Together` type are one fragment. What a fragment
-prints goes to two files; after the last one all are sent at once (two processes, whatever their number), framed by a
-nonce that no fragment knows and by their sizes, so that no output can pretend to be another resource's.
+`Together` type are one fragment. What a fragment prints goes to two files; after the last one all are sent at once (two
+processes, whatever their number), framed by a nonce that no fragment knows and by their sizes, so that no output can
+pretend to be another resource's.
 """
 
+import itertools
 import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,19 +128,18 @@ def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
     run one after the other, in order.
     """
     nonce = random.token_hex(16)
-    queues: list[list[str]] = [[] for _ in range(lanes)]
-    free = 0
+    parts: list[tuple[bool, str]] = []
     together: dict[tuple[type[Together], str], dict[int, Together]] = {}
     for number, fragment in enumerate(fragments.values()):
         if isinstance(fragment, Together):
             together.setdefault((type(fragment), fragment.key), {})[number] = fragment
-            continue
-        shared = "PROVISION_TMP" in fragment or lanes == 1
-        queues[0 if shared else 1 + free % (lanes - 1)].append(_fragment(number, fragment, _ULIMIT))
-        free += not shared
-    for (kind, _), asked in together.items():
-        queues[min(1 + free % (lanes - 1), lanes - 1) if lanes > 1 else 0].append(_together(kind, asked))
-        free += 1
+        else:
+            parts.append(("PROVISION_TMP" in fragment, _fragment(number, fragment, _ULIMIT)))
+    parts += ((False, _together(kind, asked)) for (kind, _), asked in together.items())
+    queues: list[list[str]] = [[] for _ in range(lanes)]
+    free = itertools.cycle(range(min(1, lanes - 1), lanes))
+    for shared, part in parts:
+        queues[0 if shared else next(free)].append(part)
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
     return Script(_BEGIN + body + end, tuple(fragments), nonce)
