@@ -7,10 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from provision.dataclass import dataclass
 from provision.errors import InputError
 
 

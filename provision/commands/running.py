@@ -7,11 +7,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.engine import order
 from provision.engine.declare import Declarer, check_roles
 from provision.engine.events import Emit, HostExamined, RunFinished, RunStarted

@@ -1,9 +1,10 @@
 """What would change on a host: its declared resources, what is there, and the difference. One request."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.engine import state
 from provision.engine.script import LIMIT, Script, probes
 from provision.engine.state import State

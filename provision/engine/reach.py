@@ -6,9 +6,10 @@ A host is needed for its own work, and by others for its address when the invent
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from provision import facts
+from provision.dataclass import dataclass
 from provision.errors import HostError, HostRefused, ProvisionError
 from provision.facts.model import Identity
 from provision.facts.support import refusal

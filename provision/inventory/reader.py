@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.connection import KNOWN as ANSIBLE
 from provision.inventory.connection import ConnectionReader

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Plan
 from provision.facts.model import FileSystem, Readings
 from provision.preflight.finding import Finding

@@ -6,8 +6,9 @@ and only ours are ever taken away. An own `table inet provision` cannot do this:
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import Absent, File, Found, Look, seen
 from provision.values import printable, quote, sha256

@@ -1,9 +1,10 @@
 """Packages of the distribution: installed, never upgraded or removed by the way."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step, Together
 from provision.resources.managers import manager
 from provision.values import sha256

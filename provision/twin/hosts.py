@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
+from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.twin import names
 from provision.values import canonical, printable, sha256

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 
 Status = Literal["passed", "failed", "skipped", "blocked"]

@@ -1,8 +1,8 @@
 """All built-in checks of one host, on one session."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Declared, Plan, make_plan
 from provision.engine.script import LIMIT, probes
 from provision.errors import HostError, ResourceFailed

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.verify.check import Check, Verdict
 

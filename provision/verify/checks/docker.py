@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Section
 from provision.resources.cdi import lacking

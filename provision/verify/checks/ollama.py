@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources.base import Section
 from provision.resources.derived_model import DerivedModel

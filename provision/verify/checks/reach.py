@@ -8,8 +8,8 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.facts.model import Listener
 from provision.values import quote
 from provision.verify.check import Verdict

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict

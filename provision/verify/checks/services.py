@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.resources.file import File
 from provision.resources.service import SPEC, Service

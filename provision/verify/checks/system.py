@@ -1,8 +1,8 @@
 """Checks of the system: packages, files with their content, users and groups."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.resources.file import Directory, File
 from provision.resources.user import Group, User
