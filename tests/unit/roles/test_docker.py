@@ -94,10 +94,20 @@ def test_a_manager_that_cannot_exchange_engines_is_told() -> None:
         declare("moby-engine", channel="docker-ce", replace=True, os=fedora)
 
 
-@pytest.mark.parametrize("package", ["snap", "podman-docker"])
-def test_what_cannot_be_configured_is_refused_with_the_way_out(package: str) -> None:
-    with pytest.raises(ValueError, match=r"snap remove|remove podman-docker"):
-        declare(package)
+@pytest.mark.parametrize(
+    ("package", "settings", "way_out"),
+    [
+        ("snap", {}, "snap remove docker"),
+        ("snap", {"channel": "docker-ce", "replace": True}, "snap remove docker"),
+        ("podman-docker", {}, "remove podman-docker on the host, say docker.replace: true"),
+        ("podman-docker", {"channel": "docker-ce"}, "remove podman-docker on the host, say docker.replace: true"),
+    ],
+)
+def test_what_cannot_be_configured_is_refused_with_the_way_out(
+    package: str, settings: dict[str, Any], way_out: str
+) -> None:
+    with pytest.raises(ValueError, match=way_out):
+        declare(package, **settings)
 
 
 def test_the_key_is_the_repository_s_own_or_a_file_or_another_address(tmp_path: Path) -> None:
