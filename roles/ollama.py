@@ -342,8 +342,7 @@ def digests(text: str) -> dict[str, str]:
 
 def sources(host: HostView, want: Settings) -> tuple[str, ...]:
     """Addresses that may reach the port."""
-    peers = [peer.address for name in want.allow for peer in host.peers(name) if peer.name != host.name]
-    return tuple(sorted({*peers, *want.allow_networks}))
+    return host.visitors(want.allow, want.allow_networks)
 
 
 def proxy_mark(host: HostView) -> str:

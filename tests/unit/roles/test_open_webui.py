@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from provision.resources.firewall import Firewall, Guarded
 from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.image import Image
 from provision.resources.open_webui import Instance, ModelAccess, Proof, Server, StoredSettings
+from provision.resources.package import Package
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import Secret
@@ -208,9 +210,15 @@ def test_who_may_reach_the_port_is_guarded_published_or_not() -> None:
             "firewall:provision-open-webui",
             (Guarded(3000, ("10.0.0.9", "10.1.0.0/16")),),
         )
+        assert one(Package, resources).names == ("nftables",)
     want = ROLE.Settings.model_validate({**MINIMAL, "allow": ["office"]})
     assert [port.sources for port in vars(ROLE)["ports"](host, want)] == [("10.0.0.9",)]
-    assert one(Firewall, declare(host)).ports == ()
+    # Nobody but the host itself, which is not everybody.
+    alone = replace(host, peers={"inference": GPUS, "own": (Peer("chat", "10.0.0.2", {}),)}.__getitem__)
+    assert one(Firewall, declare(alone, allow=["own"])).ports == (Guarded(8080, ()),)
+    everybody = declare(host)
+    assert one(Firewall, everybody).ports == ()
+    assert not [resource for resource in everybody if isinstance(resource, Package)]
     with pytest.raises(ValueError, match=r"'10\.1\.0\.0/99' is not a network or an address such as 10\.1\.0\.0/16"):
         declare(allow_networks=["10.1.0.0/99"])
 
