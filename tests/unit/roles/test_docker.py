@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from provision.facts.model import OS, Identity
+from provision.facts.model import OS
 from provision.resources.base import Resource
 from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
@@ -15,10 +15,9 @@ from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
+from tests.unit.samples import DEBIAN, SERVER
 
 ROLE = load_role("docker")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-HOST = Identity("web", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 CE = ("docker-ce", "docker-ce-cli", "containerd.io")
 DEBIANS = ("docker.io", "docker-cli", "iptables")
 
@@ -32,7 +31,7 @@ def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN,
         return path if (path := folder / name).exists() else None
 
     manager = {"debian": "apt", "redhat": "dnf", "arch": "pacman"}[os.family]
-    identity = replace(HOST, docker_package=package, os=os, package_manager=manager)
+    identity = replace(SERVER, docker_package=package, os=os, package_manager=manager)
     view = HostView("web", identity, ("docker",), {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from provision.facts.model import GPU, OS, Identity
+from provision.facts.model import GPU
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
@@ -23,9 +23,9 @@ from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import sha256
 from provision.view import HostView, Peer
+from tests.unit.samples import SERVER
 
 ROLE: Any = load_role("ollama")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
 GROUPS = {"video": 44, "render": 993}
 NAME = "ollama-linux-amd64.tar.zst"
 
@@ -40,7 +40,7 @@ def declare(
     **settings: Any,
 ) -> list[Resource]:
     """What is declared with these settings."""
-    identity = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33, groups=groups)
+    identity = replace(SERVER, groups=groups)
     identity = replace(identity, gpus=gpus, amd_kfd=True, **(facts or {}))
     peers = {"web": (Peer("chat", "10.0.0.2"), Peer("gpu", "10.0.0.11"))}
     view = HostView(
