@@ -221,10 +221,9 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
 def instance_of(want: Settings, urls: tuple[str, ...]) -> Instance:
     """Where the server is, and what is asked of its database."""
     values = settings_of(want, urls)
-    address = want.listen if want.network == "host" and want.listen != "0.0.0.0" else "127.0.0.1"
     return Instance(
         container="open-webui",
-        url=f"http://{address}:{want.port if want.network == 'host' else INSIDE}",
+        url=outside(want) if want.network == "host" else f"http://127.0.0.1:{INSIDE}",
         home=HOME,
         email=want.admin.email.lower(),
         name=want.admin.name,
@@ -264,7 +263,8 @@ def let_in(host: HostView, want: Settings) -> Iterator[Allow]:
 
 def outside(want: Settings) -> str:
     """The URL as the host sees it."""
-    return f"http://{'127.0.0.1' if want.listen == '0.0.0.0' else want.listen}:{want.port}"
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(want.listen, want.listen)
+    return f"http://{f'[{address}]' if ':' in address else address}:{want.port}"
 
 
 def network_of(want: Settings) -> dict[str, Any]:

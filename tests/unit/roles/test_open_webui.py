@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from provision.facts.model import OS, Identity
 from provision.resources.base import Pending, Resource, Section
 from provision.resources.container import Port
 from provision.resources.endpoint import Endpoint
@@ -23,10 +22,9 @@ from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import Secret
 from provision.view import HostView, Peer
+from tests.unit.samples import SERVER
 
 ROLE = load_role("open_webui")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-IDENTITY = Identity("chat", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 LAN = {"ollama": SimpleNamespace(port=11434, listen="lan"), "models": SimpleNamespace(models={"tiny": None})}
 LOOPBACK = SimpleNamespace(port=11434, listen="loopback")
 GPUS = (
@@ -48,7 +46,7 @@ def view(
     """A host named chat."""
     known = {"inference": GPUS} if peers is None else peers
     return HostView(
-        "chat", IDENTITY, roles, settings or {}, {}, builtin().render, lambda name: None, known.__getitem__, artifacts
+        "chat", SERVER, roles, settings or {}, {}, builtin().render, lambda name: None, known.__getitem__, artifacts
     )
 
 
@@ -186,6 +184,21 @@ def test_a_bridge_publishes_the_port_and_reaches_the_host() -> None:
     assert one(Proof, resources).backends == ("http://host.docker.internal:11434", "http://10.0.0.11:11434")
 
 
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("10.0.0.2", "http://10.0.0.2:8080"),
+        ("::", "http://[::1]:8080"),
+        ("fd00::2", "http://[fd00::2]:8080"),
+    ],
+)
+def test_the_server_is_asked_where_it_listens(listen: str, url: str) -> None:
+    resources = declare(listen=listen)
+    assert one(Endpoint, resources).url == f"{url}/ready"
+    assert one(StoredSettings, resources).instance.url == url
+
+
 def test_a_firewall_of_the_host_lets_in_what_must_pass_it() -> None:
     local = {"ollama": SimpleNamespace(port=11500, listen="lan")}
     host = view({"inference": (Peer("chat", "10.0.0.2", local), GPUS[0])}, settings=local)
@@ -221,6 +234,13 @@ def test_who_may_reach_the_port_is_guarded_published_or_not() -> None:
     assert not [resource for resource in everybody if isinstance(resource, Package)]
     with pytest.raises(ValueError, match=r"'10\.1\.0\.0/99' is not a network or an address such as 10\.1\.0\.0/16"):
         declare(allow_networks=["10.1.0.0/99"])
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_a_port_on_loopback_answers_nobody_else_whoever_is_allowed(listen: str) -> None:
+    want = ROLE.Settings.model_validate({**MINIMAL, "listen": listen, "allow_networks": ["10.1.0.0/16"]})
+    (port,) = vars(ROLE)["ports"](view(), want)
+    assert (port.port, port.sources, port.why) == (8080, (), f"open_webui.listen is {listen}")
 
 
 def test_the_ollama_of_the_same_host_is_the_default_backend() -> None:
