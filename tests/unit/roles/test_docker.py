@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -15,13 +15,11 @@ from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
-from tests.unit.samples import DEBIAN, SERVER
+from tests.unit.samples import DEBIAN, SERVER, all_of
 
 ROLE = load_role("docker")
 CE = ("docker-ce", "docker-ce-cli", "containerd.io")
 DEBIANS = ("docker.io", "docker-cli", "iptables")
-
-T = TypeVar("T")
 
 
 def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN, **settings: Any) -> list[Resource]:
@@ -34,11 +32,6 @@ def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN,
     identity = replace(SERVER, docker_package=package, os=os, package_manager=manager)
     view = HostView("web", identity, ("docker",), {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def all_of(kind: type[T], resources: list[Resource]) -> list[T]:
-    """The resources of a kind."""
-    return [resource for resource in resources if isinstance(resource, kind)]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -18,7 +18,7 @@ from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
-from tests.unit.samples import SERVER
+from tests.unit.samples import SERVER, one
 
 ROLE = load_role("nvidia")
 CARD = GPU("0000:01:00.0", "nvidia", "2684", "nvidia")
@@ -36,8 +36,6 @@ NOTHING = {
     "Jetson": replace(USABLE, gpus=(replace(CARD, slot="soc"),), marks=frozenset({"jetson"})),
 }
 
-T = TypeVar("T")
-
 
 def declare(
     identity: Identity = USABLE,
@@ -52,12 +50,6 @@ def declare(
 
     view = HostView("gpu", identity, roles, {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 @pytest.mark.parametrize("identity", NOTHING.values(), ids=NOTHING.keys())

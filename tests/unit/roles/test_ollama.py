@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -23,13 +23,11 @@ from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import sha256
 from provision.view import HostView, Peer
-from tests.unit.samples import SERVER
+from tests.unit.samples import SERVER, one
 
 ROLE: Any = load_role("ollama")
 GROUPS = {"video": 44, "render": 993}
 NAME = "ollama-linux-amd64.tar.zst"
-
-T = TypeVar("T")
 
 
 def declare(
@@ -47,12 +45,6 @@ def declare(
         "gpu", identity, ("ollama",), {}, {}, builtin().render, lambda name: None, peers.__getitem__, artifacts
     )
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 def text(path: str, resources: list[Resource]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import Secret
 from provision.view import HostView, Peer
-from tests.unit.samples import SERVER
+from tests.unit.samples import SERVER, one
 
 ROLE = load_role("open_webui")
 LAN = {"ollama": SimpleNamespace(port=11434, listen="lan"), "models": SimpleNamespace(models={"tiny": None})}
@@ -33,8 +33,6 @@ GPUS = (
 )
 ADMIN = {"email": "IT@office.lan", "password": Secret.of("hunter2-hunter2")}
 MINIMAL: dict[str, Any] = {"admin": ADMIN, "backends": {"group": "inference"}}
-
-T = TypeVar("T")
 
 
 def view(
@@ -53,12 +51,6 @@ def view(
 def declare(host: HostView | None = None, **settings: Any) -> list[Resource]:
     """What is declared with these settings beside the least ones."""
     return list(ROLE.declare(host or view(), ROLE.Settings.model_validate({**MINIMAL, **settings})))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 def test_the_whole_in_order() -> None:
