@@ -39,9 +39,11 @@ def verify(
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
     from provision.cli import complain
     from provision.commands.running import Options, read_fleet
+    from provision.engine.mask import masked
+    from provision.report import files
     from provision.report.reporters import state_folder
+    from provision.verify import own_tests, report
     from provision.verify.history import History
-    from provision.verify.report import speeds
 
     words = list(arguments or ())
     if pattern.startswith("-"):
@@ -58,21 +60,28 @@ def verify(
         shard=shard,
     )
     fleet, hosts = read_fleet(options)
+    own_tests.refuse(fleet, words)
+    files.writable("--junit", junit)
     made = verify_hosts(fleet, hosts, options, words)
     history = History(state_folder() / "speeds.json", fleet.path)
     show(made.results, options, made.printed if words else "")
     if perf and not as_json:
-        typer.echo("\n".join(speeds(made.results, history.read())))
+        typer.echo("\n".join(report.speeds(made.results, history.read())))
     history.write(made.results)
     if junit is not None:
-        write_junit(junit, made.results)
+        files.write("--junit", junit, masked(report.junit(made.results)))
     for problem in made.problems:
         complain(problem)
     return made.code
 
 
 def verify_hosts(
-    fleet: "Fleet", hosts: "Sequence[Host]", options: "Options", arguments: "Sequence[str]", pretended: bool = False
+    fleet: "Fleet",
+    hosts: "Sequence[Host]",
+    options: "Options",
+    arguments: "Sequence[str]",
+    pretended: bool = False,
+    from_here: bool = True,
 ) -> "Verification":
     """Verify hosts of a fleet that was read, over connections of their own.
 
@@ -82,6 +91,7 @@ def verify_hosts(
         options: of the command line.
         arguments: for pytest.
         pretended: the hosts' GPUs are.
+        from_here: this machine can try the hosts' ports, too.
     """
     from provision.commands.running import prompted, say_interrupted
     from provision.engine.declare import Declarer
@@ -100,6 +110,7 @@ def verify_hosts(
             arguments=arguments,
             interrupt=interrupt,
             pretended=pretended,
+            from_here=from_here,
         )
 
 
@@ -119,19 +130,3 @@ def show(results: "Sequence[Result]", options: "Options", printed: str = "") -> 
         lines = [*report.table(results, width, wants_color(sys.stdout)), *report.messages(results)]
         lines += ["", printed.rstrip()] if printed else []
     print(masked("\n".join(lines)))
-
-
-def write_junit(path: Path, results: "Sequence[Result]") -> None:
-    """Write the XML, masked.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from provision.engine.mask import masked
-    from provision.errors import InputError
-    from provision.verify.report import junit
-
-    try:
-        path.write_text(masked(junit(results)))
-    except OSError as error:
-        raise InputError(f"--junit: {path} cannot be written: {error.strerror}") from error

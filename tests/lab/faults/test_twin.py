@@ -85,12 +85,12 @@ def test_a_port_that_is_taken_is_left_for_another(fleet: Fleet, monkeypatch: pyt
     try:
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = other.getsockname()[1]
-            monkeypatch.setattr(hosts, "_free_port", lambda: taken)
+            monkeypatch.setattr(hosts, "_free_port", lambda at: taken)
             with pytest.raises(HostError, match=f"a: its twin does not start: .*{taken}.*; end what holds the port"):
                 twin.up(material, {"a"}, key, said.append)
             assert (twin.hosts(), said) == ([], [])
-            ports = iter((taken, ask()))
-            monkeypatch.setattr(hosts, "_free_port", lambda: next(ports))
+            ports = iter((taken, ask("127.0.0.1")))
+            monkeypatch.setattr(hosts, "_free_port", lambda at: next(ports))
             (made,) = twin.up(material, {"a"}, key, said.append)
             assert (made.status, made.port == taken, len(said)) == ("running", False, 1)
             # One that was given away while the twin was down: it is told, and the twin is still there.
