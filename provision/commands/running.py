@@ -179,9 +179,11 @@ def meant(fleet: Fleet, options: Options) -> tuple[Host, ...]:
     """The hosts that the pattern names; of these the ones in our part, where there are several.
 
     Raises:
-        InputError: the pattern or the part is wrong.
+        InputError: the pattern or the part is wrong, or no host is left: what looks at none finds nothing wrong.
     """
     hosts = fleet.match(options.pattern)
+    if not hosts:
+        raise InputError(f"the pattern {options.pattern!r} leaves no host of {fleet.path}")
     return Shard.parse(options.shard).of_hosts(hosts) if options.shard is not None else hosts
 
 

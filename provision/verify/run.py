@@ -8,7 +8,7 @@ from provision import accelerators, facts
 from provision.engine.declare import Declarer
 from provision.engine.fleet import Interrupt, Outcome, each, exit_code
 from provision.engine.reach import Reach
-from provision.errors import HostError, InputError, ProvisionError
+from provision.errors import HostError, ProvisionError
 from provision.host.session import Session
 from provision.inventory.fleet import Fleet, Host
 from provision.report.reporters import log_folder
@@ -56,6 +56,7 @@ def verify_fleet(
     arguments: Sequence[str] = (),
     interrupt: Interrupt | None = None,
     pretended: bool = False,
+    from_here: bool = True,
 ) -> Verification:
     """Verify hosts.
 
@@ -68,6 +69,7 @@ def verify_fleet(
         arguments: for pytest.
         interrupt: what Ctrl-C does.
         pretended: the hosts' GPUs are, so that no model can be on them: a line says that this is not proved.
+        from_here: this machine can try the hosts' ports, too; not those of twins on an engine elsewhere.
     """
     made = Verification()
     outcomes = list(
@@ -75,7 +77,7 @@ def verify_fleet(
     )
     done = {one.host: one for one in outcomes}
     reached = {host.name: found for host in hosts if (found := done[host.name].value) is not None}
-    tried = _ports(reached, forks, interrupt, hosts)
+    tried = _ports(reached, forks, interrupt, hosts, from_here)
     for host in hosts:
         found, error = reached.get(host.name), done[host.name].error
         if found is not None:
@@ -85,11 +87,10 @@ def verify_fleet(
         elif error is not None:
             made.problems.append(error)
     made.results.append(leaks(hosts))
-    try:
-        own, made.printed = run_tests(fleet, reached, arguments)
-        made.results += own
-    except InputError as problem:
-        made.problems.append(problem)
+    own = run_tests(fleet, reached, arguments)
+    made.results += own.results
+    made.problems += own.problems
+    made.printed = own.printed
     made.code = _code(outcomes, made, interrupt)
     return made
 
@@ -137,12 +138,16 @@ def doors_of(host: Host, session: Session, view: HostView, declarer: Declarer) -
 
 
 def _ports(
-    reached: Mapping[str, Verified], forks: int, interrupt: Interrupt | None, hosts: Sequence[Host]
+    reached: Mapping[str, Verified],
+    forks: int,
+    interrupt: Interrupt | None,
+    hosts: Sequence[Host],
+    from_here: bool,
 ) -> dict[str, Result]:
     """Try the ports of all hosts from here and from each other."""
     doors = {name: found.doors for name, found in reached.items()}
     knocks: dict[str, list[Knock]] = {
-        name: [] if _is_here(found.address) else ports.knock(found.address, found.ports)
+        name: ports.knock(found.address, found.ports) if from_here and not _is_here(found.address) else []
         for name, found in doors.items()
     }
     sources = [host for host in hosts if host.name in reached] if len(reached) > 1 else []
