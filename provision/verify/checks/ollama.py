@@ -13,8 +13,12 @@ from provision.resources.ollama_model import OllamaModel
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
 from provision.verify.checks import show
+from provision.verify.checks.sources import Asked
 
 CURL = "curl -sS --noproxy '*' --max-time"
+UNIT = "ollama.service"
+_EXE = 'printf \'exe=%s\\n\' "$(readlink "/proc/$p/exe")"'
+_CLOUD = "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,8 @@ class Version(Check):
 
     def question(self) -> str:
         """What the process runs, then `/api/version`."""
-        return (
-            "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
-            'printf \'exe=%s\\n\' "$(readlink "/proc/$p/exe")"\n'
-            f"{CURL} 10 {quote(self.server.url('version'))}"
-        )
+        lines = f"unit {UNIT}", _EXE, f"{CURL} 10 {quote(self.server.url('version'))}"
+        return Asked("\n".join(lines), [UNIT])
 
     def judge(self, answer: Section) -> Verdict:
         """Both."""
@@ -64,16 +65,22 @@ class OneOllama(Check):
 
     def question(self) -> str:
         """Every one in PATH; directories that are links (/bin) count once."""
-        return (
-            "echo \"$PATH:/snap/bin\" | tr ':' '\\n' | while read -r d; do\n"
-            'd=$(readlink -f "$d") && [ -x "$d/ollama" ] && echo "$d/ollama"\ndone | sort -u\n'
-        )
+        return _IN_PATH
 
     def judge(self, answer: Section) -> Verdict:
         """One line."""
         found = answer.lines
         text = f"{len(found)} in PATH: {', '.join(found)}" if found else "none is in PATH"
         return Verdict.of([text] if len(found) != 1 else [], "".join(found))
+
+
+_IN_PATH = """\
+path=$PATH:/snap/bin
+IFS=:
+for d in $path; do
+    [ ! -x "$d/ollama" ] || echo "$(readlink -f "$d")/ollama"
+done | sort -u
+"""
 
 
 @dataclass(frozen=True)
@@ -229,11 +236,8 @@ class NoCloud(Check):
 
     def question(self) -> str:
         """The process's variable, then `/api/tags`."""
-        return (
-            "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
-            "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\"\n"
-            f"{CURL} 20 {quote(self.server.url('tags'))}"
-        )
+        lines = f"unit {UNIT}", _CLOUD, f"{CURL} 20 {quote(self.server.url('tags'))}"
+        return Asked("\n".join(lines), [UNIT])
 
     def judge(self, answer: Section) -> Verdict:
         """A true value, and models that all have their weights here."""
