@@ -82,6 +82,7 @@ class Devices(Check):
     libraries: tuple[str, ...]
     name = "gpu devices"
     needs = ("service ollama",)
+    early = True
 
     def question(self) -> str:
         """The groups of the process; of each file its mode and group."""

@@ -49,6 +49,7 @@ class DockerDaemon(Check):
     gpus: bool = False
     name = ENGINE
     needs = ("service docker",)
+    early = True
 
     def question(self) -> str:
         """How long ago the engine started or was reloaded and the file was changed; `docker info`; the file itself."""
@@ -123,6 +124,7 @@ class Containers(Check):
     names: tuple[str, ...]
     name = CONTAINERS
     needs = (ENGINE,)
+    early = True
 
     def question(self) -> str:
         """Each container."""
@@ -148,6 +150,7 @@ class ContainerSettings(Check):
     logs: Mapping[str, Any] = field(default_factory=dict)
     name = "container settings"
     needs = (CONTAINERS,)
+    early = True
 
     def question(self) -> str:
         """The containers and their images."""
@@ -305,6 +308,7 @@ class Volumes(Check):
     volumes: tuple[Volume, ...]
     name = "volumes"
     needs = (ENGINE,)
+    early = True
 
     def question(self) -> str:
         """`there NAME` for each one whose folder is a directory."""

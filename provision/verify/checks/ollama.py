@@ -36,6 +36,7 @@ class Version(Check):
     program: str = ""
     name = "ollama version"
     needs = ("service ollama",)
+    early = True
 
     def question(self) -> str:
         """What the process runs, then `/api/version`."""
@@ -124,6 +125,7 @@ class Models(Check):
     server: Server
     name = "models"
     needs = ("ollama version",)
+    early = True
     timeout = 120.0
 
     def question(self) -> str:
@@ -206,6 +208,7 @@ class Derived(Check):
     server: Server
     name = "derived models"
     needs = ("models",)
+    early = True
 
     def question(self) -> str:
         """`/api/show` of each, one line."""
@@ -233,6 +236,7 @@ class NoCloud(Check):
     server: Server
     name = "no cloud"
     needs = ("ollama version",)
+    early = True
 
     def question(self) -> str:
         """The process's variable, then `/api/tags`."""

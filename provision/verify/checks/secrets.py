@@ -97,6 +97,7 @@ class ContainerSecrets(Check):
     values: tuple[str, ...] = field(repr=False)
     name = "container secrets"
     needs = (ENGINE,)
+    early = True
 
     @property
     def secrets(self) -> Mapping[str, str]:

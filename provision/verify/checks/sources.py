@@ -35,7 +35,7 @@ class Told:
     @property
     def file(self) -> str:
         """Where the answer waits, below `$PROVISION_TMP`."""
-        return f"engine-{sha256(self.path)[:16]}"
+        return f"verify-engine-{sha256(self.path)[:16]}"
 
     @property
     def call(self) -> str:
@@ -94,10 +94,10 @@ set -- {units}
 systemctl show -p ActiveState,UnitFileState,MainPID,Environment,FragmentPath,DropInPaths \\
     -p ExecMainStartTimestampMonotonic -- "$@" 2>/dev/null |
     while IFS= read -r line; do
-        if [ -n "$line" ]; then printf '%s\\n' "$line" >>"$PROVISION_TMP/unit-$1"; else shift; fi
+        if [ -n "$line" ]; then printf '%s\\n' "$line" >>"$PROVISION_TMP/verify-unit-$1"; else shift; fi
     done
 unit() {{
-    told=$PROVISION_TMP/unit-$1 p=0 started=0 files=
+    told=$PROVISION_TMP/verify-unit-$1 p=0 started=0 files=
     [ -e "$told" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -112,7 +112,8 @@ unit() {{
 # Docker's own program costs several times as much as curl, for each object once more; it answers where there is no
 # curl, and says best why there is no engine. An engine that hangs is waited for once.
 _ENGINE = """\
-curl -sS --noproxy '*' --max-time 20 --fail-early --unix-socket /var/run/docker.sock GETS 2>/dev/null
+s=/var/run/docker.sock
+[ ! -S "$s" ] || curl -sS --noproxy '*' --max-time 20 --fail-early --unix-socket "$s" GETS 2>/dev/null
 silent=
 tell() {
     if [ -s "$PROVISION_TMP/$3" ]; then
