@@ -173,7 +173,7 @@ class ContainerSettings(Check):
 
 def _asking(objects: Iterable[Told]) -> Asked:
     told = tuple(objects)
-    return Asked("".join(f"{one.call}\n" for one in told) + ":\n", objects=told)
+    return Asked("".join(f"{one.call}\n" for one in told) + ":\n", answers=told)
 
 
 def _answered(answer: Section) -> docker_cli.Found:
@@ -314,7 +314,7 @@ class Volumes(Check):
         """`there NAME` for each one whose folder is a directory."""
         told = [Told("volume", one.name) for one in self.volumes]
         lines = [f'd=$({one.call} | {_MOUNTPOINT}); [ ! -d "$d" ] || echo {quote(f"there {one.name}")}' for one in told]
-        return Asked("\n".join((*lines, "echo end\n")), objects=told)
+        return Asked("\n".join((*lines, "echo end\n")), answers=told)
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""

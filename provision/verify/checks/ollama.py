@@ -13,7 +13,7 @@ from provision.resources.ollama_model import OllamaModel
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
 from provision.verify.checks import show
-from provision.verify.checks.sources import Asked
+from provision.verify.checks.sources import Asked, Page
 
 CURL = "curl -sS --noproxy '*' --max-time"
 UNIT = "ollama.service"
@@ -40,8 +40,8 @@ class Version(Check):
 
     def question(self) -> str:
         """What the process runs, then `/api/version`."""
-        lines = f"unit {UNIT}", _EXE, f"{CURL} 10 {quote(self.server.url('version'))}"
-        return Asked("\n".join(lines), [UNIT])
+        version = Page(self.server.url("version"))
+        return Asked(f"unit {UNIT}\n{_EXE}\n{version.call}", [UNIT], [version])
 
     def judge(self, answer: Section) -> Verdict:
         """Both."""
@@ -131,8 +131,9 @@ class Models(Check):
     def question(self) -> str:
         """`/api/tags`; of each model its manifest, the manifest's SHA-256, and the sizes of its layers on disk."""
         paths = " ".join(quote(one.local.path) for one in self.models)
-        tags = f"{CURL} 20 {quote(self.server.url('tags'))}"
-        return _MODELS.format(tags=tags, store=quote(self.server.models_dir), paths=paths)
+        tags = Page(self.server.url("tags"))
+        script = _MODELS.format(tags=tags.call, store=quote(self.server.models_dir), paths=paths)
+        return Asked(script, answers=[tags])
 
     def judge(self, answer: Section) -> Verdict:
         """Each model."""
@@ -150,21 +151,22 @@ class Models(Check):
 
 
 _MODELS = """\
-{tags} || exit 1
-echo
-cd {store} || exit 1
-for path in {paths}; do
-    m=manifests/$path
-    echo "model $path"
-    [ -f "$m" ] || continue
-    printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
-    printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
-    tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
-        b=blobs/sha256-${{d#sha256:}}
-        if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+store={store}
+models() {{
+    for path; do
+        m=$store/manifests/$path
+        echo "model $path"
+        [ -f "$m" ] || continue
+        printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
+        printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
+        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
+            b=$store/blobs/sha256-${{d#sha256:}}
+            if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+        done
     done
-done
-echo end
+    echo end
+}}
+{tags} && echo && models {paths}
 """
 
 
@@ -240,8 +242,8 @@ class NoCloud(Check):
 
     def question(self) -> str:
         """The process's variable, then `/api/tags`."""
-        lines = f"unit {UNIT}", _CLOUD, f"{CURL} 20 {quote(self.server.url('tags'))}"
-        return Asked("\n".join(lines), [UNIT])
+        tags = Page(self.server.url("tags"))
+        return Asked(f"unit {UNIT}\n{_CLOUD}\n{tags.call}", [UNIT], [tags])
 
     def judge(self, answer: Section) -> Verdict:
         """A true value, and models that all have their weights here."""

@@ -76,7 +76,7 @@ class Doors:
 def question() -> str:
     """Fragment: who listens, as `facts.network.listeners` reads it, and what Docker publishes."""
     told = Told("list")
-    return Asked(f"{_LISTENING}if command -v docker >/dev/null 2>&1; then {told.call}; fi\n", objects=[told])
+    return Asked(f"{_LISTENING}if command -v docker >/dev/null 2>&1; then {told.call}; fi\n", answers=[told])
 
 
 _LISTENING = """\

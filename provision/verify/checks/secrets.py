@@ -107,7 +107,7 @@ class ContainerSecrets(Check):
     def question(self) -> str:
         """Names of containers in which a value was found, ours or not."""
         told = Told("list")
-        return Asked(_CONTAINERS.format(list=told.call), objects=[told])
+        return Asked(_CONTAINERS.format(list=told.call), answers=[told])
 
     def judge(self, answer: Section) -> Verdict:
         """None, and the end must be reached."""

@@ -1,9 +1,9 @@
-"""What several checks want to know of the same source, found out once for all of them: systemd, and the Docker engine.
+"""What several checks want to know of the same source, found out once for all of them: systemd, Docker, Ollama's API.
 
 Asking costs the host a process for each object otherwise, and most of what `verify` costs is what the hosts do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote as in_url
@@ -46,46 +46,70 @@ class Told:
 _CALLS = {"info": "info", "list": "containers/json?all=1"}
 
 
+@dataclass(frozen=True)
+class Page:
+    """What an API answers at `url`, within 20 s."""
+
+    url: str
+
+    @property
+    def file(self) -> str:
+        """Where the answer waits, below `$PROVISION_TMP`."""
+        return f"verify-page-{sha256(self.url)[:16]}"
+
+    @property
+    def call(self) -> str:
+        """Command for a question: prints the answer. Without one it fails, with curl's complaint and status."""
+        return f"page {self.file}"
+
+
 class Asked(Together):
     """A question that shares what it wants to know of sources with others.
 
     Args:
         script: must not `exit`. It may call `unit NAME` for each of the units, which sets `$p` to the number of its
             process (0: none), `$started` to the process's start (µs after boot), `$files` to the paths of its files and
-            `$told` to a file with what systemd told; and the `call` of each of the objects.
+            `$told` to a file with what systemd told; and the `call` of each of the answers.
         units: whole names.
-        objects: of the Docker engine.
+        answers: of the Docker engine and of APIs.
     """
 
     script: str
     units: tuple[str, ...]
-    objects: tuple[Told, ...]
+    answers: tuple[Told | Page, ...]
 
-    def __new__(cls, script: str, units: Iterable[str] = (), objects: Iterable[Told] = ()) -> Self:
+    def __new__(cls, script: str, units: Iterable[str] = (), answers: Iterable[Told | Page] = ()) -> Self:
         """The fragment that works alone."""
-        wanted, told = tuple(units), tuple(objects)
+        wanted, told = tuple(units), tuple(answers)
         made = super().__new__(cls, _sources(wanted, told) + script)
-        made.script, made.units, made.objects = script, wanted, told
+        made.script, made.units, made.answers = script, wanted, told
         return made
 
     @classmethod
     def prepare(cls, asked: Sequence[Together]) -> str:
-        """One `systemctl` for all units, one `curl` for all of Docker."""
+        """One `systemctl` for all units, one `curl` for all of Docker, one for all pages."""
         mine = [one for one in asked if isinstance(one, Asked)]
-        return _sources([name for one in mine for name in one.units], [told for one in mine for told in one.objects])
+        return _sources([name for one in mine for name in one.units], [told for one in mine for told in one.answers])
 
     def shared(self) -> str:
         """The question alone."""
         return self.script
 
 
-def _sources(units: Iterable[str], objects: Iterable[Told]) -> str:
-    names, paths = dict.fromkeys(units), {one.path: one.file for one in objects}
+def _sources(units: Iterable[str], answers: Iterable[Told | Page]) -> str:
+    names, wanted = dict.fromkeys(units), dict.fromkeys(answers)
     text = _UNITS.format(units=" ".join(map(quote, names))) if names else ""
-    if paths:
-        gets = (f'-o "$PROVISION_TMP/{file}" {quote(f"http://localhost/{path}")}' for path, file in paths.items())
-        text += _ENGINE.replace("GETS", " ".join(gets))
+    objects = {f"http://localhost/{one.path}": one.file for one in wanted if isinstance(one, Told)}
+    if objects:
+        text += _ENGINE.replace("GETS", _gets(objects))
+    pages = {one.url: one.file for one in wanted if isinstance(one, Page)}
+    if pages:
+        text += _PAGES.replace("GETS", _gets(pages))
     return text
+
+
+def _gets(files: Mapping[str, str]) -> str:
+    return " ".join(f'-o "$PROVISION_TMP/{file}" {quote(url)}' for url, file in files.items())
 
 
 # An empty line stands between two units, in the order in which they were asked for.
@@ -131,5 +155,19 @@ tell() {
     set -- $?
     [ "$1" != 124 ] || silent=1
     return "$1"
+}
+"""
+
+# Whoever does not answer once is not waited for again.
+_PAGES = """\
+curl -sS --noproxy '*' --max-time 20 --fail-early GETS 2>"$PROVISION_TMP/verify-pages"
+got=$?
+page() {
+    if [ -s "$PROVISION_TMP/$1" ]; then
+        cat "$PROVISION_TMP/$1"
+        return
+    fi
+    cat "$PROVISION_TMP/verify-pages" >&2
+    return "$got"
 }
 """
