@@ -35,6 +35,7 @@ HOLD = "/etc/apt/apt.conf.d/52provision-nvidia"
 PIN = "/etc/apt/preferences.d/provision-nvidia"
 # Nothing may make /dev/nvidia-uvm later on for a service that gains no privileges.
 MODULES = "/etc/modules-load.d/provision-nvidia.conf"
+# NVIDIA's are all of one version: they depend on each other exactly. A distribution's own, the first, brings the rest.
 PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",

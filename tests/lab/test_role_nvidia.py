@@ -26,18 +26,15 @@ def test_docker_offers_the_gpus_after_one_apply(
     office.add(host, "gpu01", provision_roles=["docker", "nvidia"])
     packages = toolkit(tmp_path_factory.mktemp("t"))
     with mirror() as served:
-        served.files = {f"/deb/amd64/{name}": content for name, content in packages.files.items()}
-        served.files |= {f"/deb/amd64/./{name}": content for name, content in packages.files.items()}
-        key = {"key": str(packages.key), "fingerprint": packages.fingerprint}
-        office.variables["nvidia"] = {"repository": f"{served.url}/deb", **key}
+        served.files |= packages.files
+        office.variables["nvidia"] = packages.settings(served.url)
         applied = office.check("apply")
     assert "gpu01: reload service:docker/nvidia" in applied, applied
     engine = host.check("systemctl show --value -p MainPID docker")
     assert re.search(r"^gpu01  0 changed  ", office.check("apply"), re.MULTILINE)
-    verified = {
-        one["check"]: one for line in office.check("verify", "--json").splitlines() for one in [json.loads(line)]
-    }
-    assert verified["docker daemon"]["status"] == "passed"
+    verified = office.verdicts()
+    assert "failed" not in {status for status, _ in verified.values()}
+    assert verified["gpu01", "docker daemon"][0] == "passed"
 
     assert json.loads(host.check("cat /etc/docker/daemon.json")) == {
         "features": {"buildkit": True, "cdi": True},
@@ -59,7 +56,5 @@ def test_docker_offers_the_gpus_after_one_apply(
     assert re.search(r"^gpu01  1 changed  ", office.check("apply"), re.MULTILINE)
     assert host.check("systemctl show --value -p MainPID docker") == engine
     host.check("""echo '{"features": {"cdi": false}}' >/etc/docker/daemon.json; systemctl restart docker""")
-    failed = office.run("verify", "--json")
-    (told,) = (one for line in failed.out.splitlines() if (one := json.loads(line))["check"] == "docker daemon")
-    assert "docker info shows no runtime nvidia" in told["message"]
+    assert "docker info shows no runtime nvidia" in office.verdicts()["gpu01", "docker daemon"][1]
     assert "prove" in office.run("plan").out
