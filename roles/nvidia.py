@@ -35,6 +35,8 @@ HOLD = "/etc/apt/apt.conf.d/52provision-nvidia"
 PIN = "/etc/apt/preferences.d/provision-nvidia"
 # Nothing may make /dev/nvidia-uvm later on for a service that gains no privileges.
 MODULES = "/etc/modules-load.d/provision-nvidia.conf"
+# From here on it makes a CDI specification anew after each upgrade of the driver.
+TOOLKIT = "1.18"
 PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",
@@ -191,7 +193,8 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     """What gives the GPUs to containers."""
     identity = host.identity
     repositories = toolkit_repository(host, want)
-    toolkit = Package(PACKAGES if repositories else PACKAGES[:1], identity.package_manager, after=repositories)
+    names, oldest = (PACKAGES, TOOLKIT) if repositories else (PACKAGES[:1], "")
+    toolkit = Package(names, identity.package_manager, after=repositories, minimum=oldest)
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield from repositories
     yield toolkit
