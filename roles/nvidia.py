@@ -89,7 +89,11 @@ class Settings(BaseModel):
         description="The repository's key: an address, or a file beside the inventory.",
     )
     fingerprint: str = Field(FINGERPRINT, description="The key's fingerprint.", pattern="^[0-9A-F]{40}$")
-    runtime: bool = Field(True, description="Add the `nvidia` runtime to Docker's configuration.")
+    runtime: bool = Field(
+        False,
+        description="Add the `nvidia` runtime to Docker's configuration, for containers that ask for it by name."
+        " Engines before 25.0, such as Debian 12's own, give GPUs to containers in this way only; others by CDI.",
+    )
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
@@ -201,11 +205,18 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     if "selinux" in identity.marks and "docker" in host.roles:
         # Else a container sees its GPUs and may not open them. The engine's packages bring the boolean.
         yield SelinuxBoolean("container_use_devices", package="container-selinux", after=("service:docker",))
-    if not (want.runtime and "docker" in host.roles):
+    if "docker" not in host.roles:
         yield specification
         return
-    runtimes = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
-    config = DockerConfig({"runtimes": runtimes}, part="nvidia")
+    if want.runtime:
+        yield from runtime()
+    yield specification
+    yield DockerGpus(("service:docker", "service:docker/nvidia", specification), want.runtime)
+
+
+def runtime() -> Iterator[Resource]:
+    """Docker's configuration with the runtime `nvidia`, and the engine that has read it."""
+    config = DockerConfig({"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}, part="nvidia")
     yield config
     yield Service(
         "docker",
@@ -216,8 +227,6 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
         on_failure=RESTORE,
         part="nvidia",
     )
-    yield specification
-    yield DockerGpus(after=("service:docker", "service:docker/nvidia", specification))
 
 
 def toolkit_repository(host: HostView, want: Settings) -> tuple[Repository, ...]:

@@ -25,12 +25,30 @@ def test_docker_offers_the_gpus_after_one_apply(
     office = Office(tmp_path)
     office.add(host, "gpu01", provision_roles=["docker", "nvidia"])
     packages = toolkit(tmp_path_factory.mktemp("t"))
+    # One of the four is there from earlier, and its list, as NVIDIA's instructions have it.
+    old = toolkit(tmp_path_factory.mktemp("o"), "1.17.8-1").files
+    name = next(name for name in old if name.startswith("nvidia-container-toolkit-base"))
+    host.put("/root/old.deb", old[name])
+    host.check("dpkg -i /root/old.deb")
     with mirror() as served:
         served.files = {f"/deb/amd64/{name}": content for name, content in packages.files.items()}
         served.files |= {f"/deb/amd64/./{name}": content for name, content in packages.files.items()}
         key = {"key": str(packages.key), "fingerprint": packages.fingerprint}
         office.variables["nvidia"] = {"repository": f"{served.url}/deb", **key}
+        older = "/etc/apt/sources.list.d/nvidia-container-toolkit.list"
+        host.put(older, f"deb [signed-by=/usr/share/keyrings/n.gpg] {served.url}/deb/$(ARCH) /\n".encode())
         applied = office.check("apply")
+        assert host.exec(f"test -e {older}").rc == 1
+        assert (
+            host.check("dpkg-query -W -f '${Version} ' 'nvidia-container-*' 'libnvidia-container*'") == 4 * "1.20.0-1 "
+        )
+        host.check("dpkg -i /root/old.deb 2>&1")
+        assert "1.17.8-1 is installed, 1.18 is needed" in office.check("plan")
+        assert "service:docker/nvidia" not in applied
+        assert "nvidia" not in json.loads(host.check("docker info --format '{{json .Runtimes}}'"))
+        office.variables["nvidia"]["runtime"] = True
+        applied = office.check("apply")
+        assert host.check("dpkg-query -W -f '${Version}' nvidia-container-toolkit-base") == "1.20.0-1"
     assert "gpu01: reload service:docker/nvidia" in applied, applied
     engine = host.check("systemctl show --value -p MainPID docker")
     assert re.search(r"^gpu01  0 changed  ", office.check("apply"), re.MULTILINE)
@@ -61,5 +79,5 @@ def test_docker_offers_the_gpus_after_one_apply(
     host.check("""echo '{"features": {"cdi": false}}' >/etc/docker/daemon.json; systemctl restart docker""")
     failed = office.run("verify", "--json")
     (told,) = (one for line in failed.out.splitlines() if (one := json.loads(line))["check"] == "docker daemon")
-    assert "docker info shows no runtime nvidia" in told["message"]
+    assert "the engine has no runtime nvidia" in told["message"]
     assert "prove" in office.run("plan").out

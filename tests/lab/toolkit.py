@@ -35,21 +35,21 @@ class Toolkit:
     fingerprint: str
 
 
-def toolkit(folder: Path) -> Toolkit:
+def toolkit(folder: Path, version: str = "1.20.0-1") -> Toolkit:
     """Make it in an empty folder."""
     place = folder / "repository"
     place.mkdir()
     for name in PACKAGES:
-        _package(folder / name, name)
+        _package(folder / name, name, version)
         run(("dpkg-deb", "--root-owner-group", "--build", folder / name, place), what=name)
     sign(place)
     files = {file.name: file.read_bytes() for file in place.iterdir()}
     return Toolkit(files, place / "gpg", (place / "fingerprint").read_text())
 
 
-def _package(tree: Path, name: str) -> None:
+def _package(tree: Path, name: str, version: str) -> None:
     (tree / "DEBIAN").mkdir(parents=True)
-    fields = {"Package": name, "Version": "1.20.0-1", "Architecture": "all", "Maintainer": "lab", "Description": name}
+    fields = {"Package": name, "Version": version, "Architecture": "all", "Maintainer": "lab", "Description": name}
     (tree / "DEBIAN" / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
     for file, text in _PROGRAMS.get(name, {}).items():
         program = tree / "usr" / "bin" / file
