@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from typing import Any, Protocol, cast
 from pydantic import BaseModel
 
 from provision.data import search_path
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.names import did_you_mean
 

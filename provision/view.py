@@ -1,10 +1,11 @@
 """What a role may see of the world when it declares: values only."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.facts.model import Identity
 
 
@@ -59,3 +60,8 @@ class HostView:
     find: Callable[[str], Path | None] = field(repr=False)
     peers: Callable[[str], tuple[Peer, ...]] = field(repr=False)
     artifacts: Path | None = None
+
+    def visitors(self, names: Iterable[str], networks: Iterable[str]) -> tuple[str, ...]:
+        """Addresses of these hosts and groups, and networks: who may reach a port. The host itself needs no leave."""
+        others = {peer.address for name in names for peer in self.peers(name) if peer.name != self.name}
+        return tuple(sorted(others.union(networks)))

@@ -5,12 +5,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from provision.proxy import PROXY_FILE
 from provision.resources.base import Resource
 from provision.resources.ca import Certificates
 from provision.resources.file import Absent, Directory, File
 from provision.resources.package import Package
 from provision.resources.service import Service
-from provision.values import Secret, sha256
+from provision.values import Secret
 from provision.view import HostView, OpenPort
 
 # What the other roles use, by family. gpg compares the keys of repositories. Fresh systems of Red Hat's family have the
@@ -28,9 +29,6 @@ CLOCKS: dict[str, tuple[tuple[str, ...], str]] = {
     "suse": (("chrony",), "chronyd"),
     "arch": ((), "systemd-timesyncd"),
 }
-PROXY_FILE = "/etc/provision/proxy.env"
-"""KEY=value lines, 0600: for `EnvironmentFile=` of units and for downloads. Passwords stand nowhere else."""
-
 APT_PROXY = "/etc/apt/apt.conf.d/95provision-proxy"
 
 
@@ -133,11 +131,6 @@ def proxy_variables(proxy: Proxy) -> dict[str, str]:
     if found:
         found["NO_PROXY"] = ",".join(dict.fromkeys(["localhost", "127.0.0.1", "::1", *proxy.no_proxy]))
     return found
-
-
-def proxy_digest(proxy: Proxy | None) -> str:
-    """What a process with this proxy depends on."""
-    return sha256(repr(sorted(proxy_variables(proxy).items()))) if proxy else ""
 
 
 def _text(value: str | Secret | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from provision.facts.model import OS, Identity
+from provision.proxy import PROXY_FILE, proxy_mark
 from provision.resources.base import Resource
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig, merge
 from provision.resources.docker_zone import DockerZone
@@ -18,7 +19,6 @@ from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
 from provision.resources.repository import Repository, key_at, rpm_arch
 from provision.resources.service import Service
-from provision.values import sha256
 from provision.view import HostView
 
 # Docker's own keys (docs.docker.com: engine/install/debian, engine/install/rhel).
@@ -52,7 +52,6 @@ NO_ENGINE = {
     "podman-docker": "podman-docker stands in Docker's place; remove podman-docker on the host, say"
     " docker.replace: true, or leave out this role",
 }
-PROXY_FILE = "/etc/provision/proxy.env"
 PROXY_DROP_IN = "/etc/systemd/system/docker.service.d/50-provision-proxy.conf"
 
 
@@ -92,7 +91,7 @@ class Settings(BaseModel):
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
-    """Repository, engine, configuration, service."""
+    """Repository, engine, configuration, service; then the zone of its bridge."""
     identity = host.identity
     other = other_engine(identity, want)
     replaced = other is not None and want.replace
@@ -132,17 +131,17 @@ def own(os: OS) -> tuple[str, ...]:
     return (names[0], "docker-cli", *names[1:]) if os.id == "debian" and int(os.major or 0) >= 13 else names
 
 
-def channel(os: OS, wanted: str | None) -> str:
+def channel(os: OS, declared: str | None) -> str:
     """Where the engine comes from.
 
     Raises:
         ValueError: it cannot come from there.
     """
-    if wanted == "docker-ce" and os.id not in SITES:
+    if declared == "docker-ce" and os.id not in SITES:
         raise ValueError(f"Docker has no packages for {os.name}; leave out docker.channel for its own")
-    if wanted == "distribution" and not own(os):
+    if declared == "distribution" and not own(os):
         raise ValueError(f"{os.name} has no Docker of its own; leave out docker.channel, or say docker-ce")
-    return wanted or ("distribution" if own(os) else "docker-ce")
+    return declared or ("distribution" if own(os) else "docker-ce")
 
 
 def origin(identity: Identity, declared: str | None) -> str:
@@ -231,9 +230,6 @@ def daemon(want: Settings, cdi: bool) -> dict[str, Any]:
 
 def proxy_drop_in(host: HostView) -> Resource:
     """The engine reads the proxy from the file of `base`: a drop-in with the password in it could be read by all."""
-    base = host.settings.get("base")
-    if base is None or base.proxy is None:
-        return Absent(PROXY_DROP_IN, "no proxy is declared")
-    # The digest makes a changed proxy a changed drop-in. A password is not in it: the drop-in can be read by all.
-    mark = sha256(repr(base.proxy.model_dump()))[:12]
-    return File(PROXY_DROP_IN, f"# {mark}\n[Service]\nEnvironmentFile=-{PROXY_FILE}\n")
+    if mark := proxy_mark(host):
+        return File(PROXY_DROP_IN, f"# {mark}\n[Service]\nEnvironmentFile=-{PROXY_FILE}\n")
+    return Absent(PROXY_DROP_IN, "no proxy is declared")

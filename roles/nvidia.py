@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision import drivers
 from provision.facts.model import Identity
+from provision.proxy import PROXY_FILE
 from provision.resources.base import Resource
 from provision.resources.cdi import CdiSpecification, DockerGpus
 from provision.resources.docker_config import KEEP_CONTAINERS, RELOAD, RESTORE, DockerConfig
@@ -30,7 +31,6 @@ from provision.view import HostView
 SITE = "https://nvidia.github.io/libnvidia-container/stable"
 # Primary key of NVIDIA's container toolkit repository (facts: cloud-native-docs, install-guide).
 FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
-PROXY_FILE = "/etc/provision/proxy.env"
 HOLD = "/etc/apt/apt.conf.d/52provision-nvidia"
 PIN = "/etc/apt/preferences.d/provision-nvidia"
 # Nothing may make /dev/nvidia-uvm later on for a service that gains no privileges.
@@ -112,7 +112,7 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
         ValueError: no driver serves all GPUs, or the distribution has none that could be installed.
     """
     identity = host.identity
-    need = drivers.needed(identity, ollama(host))
+    need = drivers.needed(identity, ollama_version(host))
     if not installs(identity, need, want):
         yield NvidiaDriver(need.minimum, want.reboot, complaint=identity.nvidia_complaint)
         return
@@ -155,7 +155,7 @@ def installs(identity: Identity, need: drivers.Need, want: Settings) -> bool:
     return want.driver == "replace" and drivers.branch(identity.nvidia_driver) < need.minimum
 
 
-def ollama(host: HostView) -> tuple[int, ...]:
+def ollama_version(host: HostView) -> tuple[int, ...]:
     """The version that is to run on this host; () where it has no such role."""
     settings = host.settings.get("ollama")
     return tuple(int(part) for part in re.findall(r"\d+", settings.version)[:3]) if settings else ()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from provision import accelerators
 from provision.facts.model import Identity
 from provision.inventory.names import did_you_mean
+from provision.proxy import PROXY_FILE, proxy_mark
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import Absent, Directory, File
@@ -35,7 +36,6 @@ MODELS = f"{HOME}/.ollama/models"
 UNIT = "/etc/systemd/system/ollama.service"
 # Drop-ins count in the order of their names: this one comes after the override.conf of `systemctl edit`.
 DROP_IN = "/etc/systemd/system/ollama.service.d/zz-provision.conf"
-PROXY_FILE = "/etc/provision/proxy.env"
 # The first release without CVE-2026-7482; anyone who reaches an older server can read its memory.
 SAFE = (0, 17, 1)
 
@@ -200,10 +200,10 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         yield Absent(path, "left by install.sh; a second Ollama would answer instead", recursive=True)
     yield unit
     yield drop_in
+    visitors = sources(host, want)
     if want.listen == "lan":
         yield Package(("nftables",), host.identity.package_manager)
-        yield Firewall((Guarded(want.port, sources(host, want)),))
-    visitors = sources(host, want) if want.listen == "lan" else ()
+        yield Firewall((Guarded(want.port, visitors),))
     yield HostFirewall("ollama", (Allow(want.port, visitors),) if visitors else ())
     service = Service(
         "ollama",
@@ -239,10 +239,8 @@ def nameless(identity: Identity, numbers: tuple[int, ...]) -> Iterator[Group]:
 
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:
     """The server's."""
-    if want.listen == "loopback":
-        yield OpenPort(want.port, (), "ollama.listen is loopback: anyone there can use it")
-    else:
-        yield OpenPort(want.port, sources(host, want), "ollama.allow says who may")
+    here = "ollama.listen is loopback: anyone there can use it"
+    yield OpenPort(want.port, sources(host, want), here if want.listen == "loopback" else "ollama.allow says who may")
 
 
 def refuse_vulnerable(want: Settings) -> None:
@@ -341,12 +339,5 @@ def digests(text: str) -> dict[str, str]:
 
 
 def sources(host: HostView, want: Settings) -> tuple[str, ...]:
-    """Addresses that may reach the port."""
-    peers = [peer.address for name in want.allow for peer in host.peers(name) if peer.name != host.name]
-    return tuple(sorted({*peers, *want.allow_networks}))
-
-
-def proxy_mark(host: HostView) -> str:
-    """A digest of the proxy, its password apart, so that a changed one restarts the server; "" without one."""
-    base = host.settings.get("base")
-    return sha256(repr(base.proxy.model_dump()))[:12] if base is not None and base.proxy is not None else ""
+    """Addresses that may reach the port; none on loopback."""
+    return host.visitors(want.allow, want.allow_networks) if want.listen == "lan" else ()

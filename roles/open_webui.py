@@ -1,14 +1,14 @@
 """Open WebUI in a container: the admin's account before the port, its backends, declared settings in its database."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from provision.models.names import ModelName
+from provision import backends
+from provision.backends import HOST_OF_BRIDGE, Backend
 from provision.resources.base import Resource
 from provision.resources.container import Health, Mount, Port
 from provision.resources.endpoint import Endpoint
@@ -159,26 +159,11 @@ class Settings(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A server of Ollama.
-
-    Args:
-        url: as the container reaches it.
-        host: its name in the inventory, "" when it is not there.
-        models: names that are declared for it, as Open WebUI lists them.
-    """
-
-    url: str
-    host: str = ""
-    models: tuple[str, ...] = ()
-
-
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     """Secrets and start scripts, image, volume, container; then account, settings, access and a proof."""
     servers = backends_of(host, want)
-    backends = tuple(server.url for server in servers)
-    instance = instance_of(want, backends)
+    urls = tuple(server.url for server in servers)
+    instance = instance_of(want, urls)
     image = Image(want.image, digest=want.digest, archive=archive(host, want))
     key = SecretKey(f"{HOME}/secret_key", instance.container)
     password = File(f"{HOME}/admin_password", content=want.admin.password.reveal(), mode="0600", sensitive=True)
@@ -224,22 +209,21 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     ready = Endpoint(f"{outside(want)}/ready", expect={"status": True}, timeout=300, after=(server,))
     yield ready
     admin = Admin(instance, password)
-    settings = StoredSettings(instance, settings_of(want, backends))
+    settings = StoredSettings(instance, settings_of(want, urls))
     yield admin
     yield settings
     if instance.group:
         yield ModelAccess(instance, models_of(host, want))
     names = {server.url: server.host for server in servers if server.host}
-    yield Proof(instance, backends, names, after=(server, admin, settings))
+    yield Proof(instance, urls, names, after=(server, admin, settings))
 
 
-def instance_of(want: Settings, backends: tuple[str, ...]) -> Instance:
+def instance_of(want: Settings, urls: tuple[str, ...]) -> Instance:
     """Where the server is, and what is asked of its database."""
-    values = settings_of(want, backends)
-    address = want.listen if want.network == "host" and want.listen != "0.0.0.0" else "127.0.0.1"
+    values = settings_of(want, urls)
     return Instance(
         container="open-webui",
-        url=f"http://{address}:{want.port if want.network == 'host' else INSIDE}",
+        url=outside(want) if want.network == "host" else f"http://127.0.0.1:{INSIDE}",
         home=HOME,
         email=want.admin.email.lower(),
         name=want.admin.name,
@@ -263,8 +247,7 @@ def sources(host: HostView, want: Settings) -> tuple[str, ...] | None:
     """Addresses that may reach the port; None: all."""
     if not want.allow and not want.allow_networks:
         return None
-    peers = [peer.address for name in want.allow for peer in host.peers(name) if peer.name != host.name]
-    return tuple(sorted({*peers, *want.allow_networks}))
+    return host.visitors(want.allow, want.allow_networks)
 
 
 def let_in(host: HostView, want: Settings) -> Iterator[Allow]:
@@ -274,13 +257,14 @@ def let_in(host: HostView, want: Settings) -> Iterator[Allow]:
     """
     if want.network == "host":
         yield from (Allow(port.port, port.sources) for port in ports(host, want) if port.sources != ())
-    elif any(f"//{_here(want)}:" in backend.url for backend in backends_of(host, want)):
-        yield Allow(getattr(host.settings.get("ollama"), "port", 11434), None, DOCKER0)
+    elif any(f"//{HOST_OF_BRIDGE}:" in backend.url for backend in backends_of(host, want)):
+        yield Allow(backends.port(host.settings), None, DOCKER0)
 
 
 def outside(want: Settings) -> str:
     """The URL as the host sees it."""
-    return f"http://{'127.0.0.1' if want.listen == '0.0.0.0' else want.listen}:{want.port}"
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(want.listen, want.listen)
+    return f"http://{f'[{address}]' if ':' in address else address}:{want.port}"
 
 
 def network_of(want: Settings) -> dict[str, Any]:
@@ -290,7 +274,7 @@ def network_of(want: Settings) -> dict[str, Any]:
     return {
         "network": "bridge",
         "ports": (Port(INSIDE, want.port, want.listen),),
-        "extra_hosts": {"host.docker.internal": "host-gateway"},
+        "extra_hosts": {HOST_OF_BRIDGE: "host-gateway"},
     }
 
 
@@ -329,15 +313,15 @@ def digest(files: list[File]) -> str:
     return hashlib.scrypt(contents.encode(), salt=b"provision", n=4096, r=8, p=1, dklen=16).hex()
 
 
-def settings_of(want: Settings, backends: tuple[str, ...]) -> dict[str, Any]:
+def settings_of(want: Settings, urls: tuple[str, ...]) -> dict[str, Any]:
     """Stored settings: the declared ones over those that follow from the rest."""
     values: dict[str, Any] = {
         "ui.enable_signup": want.signup,
         "ollama.enable": True,
-        "ollama.base_urls": list(backends),
+        "ollama.base_urls": list(urls),
         "openai.enable": False,
         # Its own default is localhost, whatever the backends are.
-        "rag.ollama.base_url": backends[0],
+        "rag.ollama.base_url": urls[0],
     }
     if want.embedding:
         values |= {"rag.embedding_engine": "ollama", "rag.embedding_model": want.embedding}
@@ -365,52 +349,11 @@ def backends_of(host: HostView, want: Settings) -> tuple[Backend, ...]:
     Raises:
         ValueError: there are none, or one listens where this host cannot reach it.
     """
-    found = [*_peers(host, want), *(Backend(url) for url in want.backends.urls)] or [_own(host, want)]
-    first: dict[str, Backend] = {}
-    for backend in found:
-        first.setdefault(backend.url, backend)
-    return tuple(first.values())
-
-
-def _peers(host: HostView, want: Settings) -> Iterator[Backend]:
-    """Hosts of the inventory whose Ollama is used."""
-    names = (*([want.backends.group] if want.backends.group else []), *want.backends.hosts)
-    for peer in (peer for name in names for peer in host.peers(name)):
-        ollama = peer.settings.get("ollama")
-        port, listen = getattr(ollama, "port", 11434), getattr(ollama, "listen", "loopback")
-        if ollama is not None and listen == "loopback" and (peer.name != host.name or want.network == "bridge"):
-            raise ValueError(
-                f"backends: the Ollama of {peer.name} listens on loopback only; set ollama.listen: lan there"
-            )
-        address = _here(want) if peer.name == host.name else peer.address
-        yield Backend(f"http://{address}:{port}", peer.name, _declared(peer.settings))
-
-
-def _own(host: HostView, want: Settings) -> Backend:
-    """The Ollama of the same host."""
-    if "ollama" not in host.roles:
-        raise ValueError("backends: none is named, and this host has no role ollama; write backends: {group: NAME}")
-    ollama = host.settings.get("ollama")
-    if want.network == "bridge" and getattr(ollama, "listen", "loopback") == "loopback":
-        raise ValueError("network: bridge cannot reach an Ollama on loopback; set ollama.listen: lan or network: host")
-    return Backend(f"http://{_here(want)}:{getattr(ollama, 'port', 11434)}", host.name, _declared(host.settings))
-
-
-def _here(want: Settings) -> str:
-    """This host, as the container sees it."""
-    return "host.docker.internal" if want.network == "bridge" else "127.0.0.1"
-
-
-def _declared(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the models of a host, as Open WebUI lists them."""
-    role = settings.get("models")
-    return tuple(sorted({str(ModelName.parse(name)) for name in role.models})) if role is not None else ()
+    chosen = want.backends
+    names = (*([chosen.group] if chosen.group else []), *chosen.hosts)
+    return backends.used(host, names, chosen.urls, bridge=want.network == "bridge")
 
 
 def models_of(host: HostView, want: Settings) -> tuple[str, ...]:
     """Names of the models that the backends' hosts declare; where none is of the inventory, those of this host."""
-    backends = backends_of(host, want)
-    declared = {name for backend in backends for name in backend.models}
-    if not any(backend.host for backend in backends):
-        declared = set(_declared(host.settings))
-    return tuple(sorted(declared))
+    return backends.models(host, backends_of(host, want))

@@ -219,7 +219,9 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     from provision.commands.plan import plan_all
     from provision.commands.running import running
     from provision.commands.verify import show, verify_hosts
+    from provision.engine.fleet import closing
     from provision.engine.planfile import input_digests
+    from provision.engine.reach import Reach
     from provision.twin import fleet as twin_fleet
     from provision.twin.hosts import near
     from provision.twin.proof import digests
@@ -242,7 +244,9 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         if code := run.end():
             return failed(code, "plan", proof)
     with taking("verify", proof):
-        found = verify_hosts(fleet, hosts, options, (), pretended=True, from_here=near(made.hosts()))
+        reach = Reach(fleet)
+        with closing(reach.close):
+            found = verify_hosts(fleet, hosts, reach, options, (), pretended=True, from_here=near(made.hosts()))
         show(found.results, options)
         proof.checks = found.results
         proof.problems += [str(problem) for problem in found.problems]

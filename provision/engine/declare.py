@@ -32,6 +32,8 @@ class Declarer:
         self.fleet, self.reach = fleet, reach
         self.roles = None if roles is None else tuple(roles)
         self.templates = Templates.of(fleet.path)
+        # While the first hosts are being logged in to, not when the first of them waits for its resources.
+        self.templates.prepare()
         self._load = loader(fleet)
         if found := mistakes(fleet):
             raise InputError(found)

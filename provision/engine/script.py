@@ -10,8 +10,8 @@ pretend to be another resource's.
 import itertools
 import secrets as random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section, Together
 from provision.values import quote
 

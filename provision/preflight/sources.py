@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Plan
 from provision.preflight.finding import Finding
+from provision.proxy import PROXY_FILE
 from provision.resources.base import Resource, Section
 from provision.resources.file import File
 from provision.resources.image import Image
@@ -16,7 +17,6 @@ from provision.resources.repository import Repository
 from provision.values import printable, quote
 
 DOCKER_HUB = "registry-1.docker.io"
-PROXY_FILE = "/etc/provision/proxy.env"
 
 # curl's exit statuses (curl: docs/libcurl/libcurl-errors.md) that mean that nobody answered.
 _FAILURES = {

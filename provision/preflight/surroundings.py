@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Plan
 from provision.facts.model import FileSystem, Readings
 from provision.preflight.finding import Finding

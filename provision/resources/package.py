@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step, Together
 from provision.resources.managers import manager, shell
 from provision.values import sha256

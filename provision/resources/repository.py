@@ -3,10 +3,11 @@
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, Look, seen
 from provision.resources.managers import apt_progress, manager, shell

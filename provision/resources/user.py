@@ -1,8 +1,8 @@
 """System users and groups."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.values import quote
 

@@ -1,7 +1,8 @@
 """What this machine keeps of a twin: the key that was made for it, its hosts' keys, an ssh_config."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from provision.dataclass import dataclass
 
 
 @dataclass(frozen=True)

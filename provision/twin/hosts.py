@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from requests import RequestException
 
+from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.twin import names
 from provision.values import canonical, printable, sha256

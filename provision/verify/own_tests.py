@@ -9,13 +9,14 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet

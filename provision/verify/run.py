@@ -4,20 +4,20 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision import accelerators, facts
+from provision import accelerators
 from provision.engine.declare import Declarer
 from provision.engine.fleet import Interrupt, Outcome, each, exit_code
 from provision.engine.reach import Reach
 from provision.errors import HostError, ProvisionError
-from provision.host.session import Session
 from provision.inventory.fleet import Fleet, Host
 from provision.report.reporters import log_folder
+from provision.resources.base import Section
 from provision.roles import load_role
 from provision.verify.check import Result, Verdict
 from provision.verify.checks import reach as ports
 from provision.verify.checks.reach import Doors, Knock
 from provision.verify.choose import checks_of, secrets_in
-from provision.verify.host import Verified, questions, verify
+from provision.verify.host import Verified, verify
 from provision.verify.own_tests import FLEET, lost, run_tests
 from provision.view import HostView
 
@@ -112,18 +112,18 @@ def _verified(reach: Reach, declarer: Declarer, host: Host, pretended: bool) -> 
     declared = declarer.declare(host, reached.identity)
     view = declarer.view(host, reached.identity)
     seen = replace(view, identity=replace(view.identity, gpus=())) if pretended else view
-    results = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
+    results, listening = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
     if pretended and accelerators.computing(view.identity, {}):
         results.append(Result(host.name, "gpu", NOT_PROVED))
-    doors = doors_of(host, reached.session, view, declarer)
+    doors = doors_of(host, view, declarer, listening)
     return Verified(reached.session, reached.identity, declared, tuple(results), doors)
 
 
-def doors_of(host: Host, session: Session, view: HostView, declarer: Declarer) -> Doors:
-    """What may answer on a host, and what listens there. One request.
+def doors_of(host: Host, view: HostView, declarer: Declarer, listening: Section) -> Doors:
+    """What may answer on a host, and what listens there by its own answer.
 
     Raises:
-        HostError: it does not answer as it should.
+        HostError: that answer cannot be understood.
     """
     declared = tuple(
         port
@@ -131,10 +131,11 @@ def doors_of(host: Host, session: Session, view: HostView, declarer: Declarer) -
         if (found := getattr(load_role(role, declarer.fleet.path), "ports", None))
         for port in found(view, view.settings[role])
     )
-    answer = questions(session, {"facts": facts.script(readings=True), "published": ports.PUBLISHED}, 90)
-    listeners = facts.parse(answer["facts"].out).readings.listeners
     address = host.address or view.identity.address
-    return Doors(address, declared, listeners, ports.published(answer["published"].text))
+    try:
+        return Doors(address, declared, ports.listening(listening), ports.published(listening))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostError(host.name, f"what Docker publishes cannot be understood: {error}") from error
 
 
 def _ports(

@@ -6,34 +6,33 @@ from dataclasses import replace
 import pytest
 
 from provision.accelerators import archives, computing, libraries, vulkan
-from provision.facts.model import GPU, OS, Identity
+from provision.facts.model import GPU, Identity
+from tests.unit.samples import DEBIAN, SERVER
 
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-HOST = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 MESA = ("mesa-vulkan-drivers", "libvulkan1")
 
 
 def amd(*targets: str, driver: str = "amdgpu", kfd: bool = True) -> Identity:
     """A host with AMD GPUs of these targets."""
     gpus = tuple(GPU(f"0000:0{n}:00.0", "amd", "744c", driver, target=target) for n, target in enumerate(targets, 1))
-    return replace(HOST, gpus=gpus, amd_kfd=kfd)
+    return replace(SERVER, gpus=gpus, amd_kfd=kfd)
 
 
 def intel(*slots: str) -> Identity:
     """A host with Intel GPUs in these slots."""
-    return replace(HOST, gpus=tuple(GPU(slot, "intel", "56a0", "i915") for slot in slots))
+    return replace(SERVER, gpus=tuple(GPU(slot, "intel", "56a0", "i915") for slot in slots))
 
 
 NVIDIA = replace(
-    HOST, gpus=(GPU("0000:01:00.0", "nvidia", "2684", "nvidia"),), nvidia_driver="580.1", nvidia_smi="580.1"
+    SERVER, gpus=(GPU("0000:01:00.0", "nvidia", "2684", "nvidia"),), nvidia_driver="580.1", nvidia_smi="580.1"
 )
-JETSON = replace(HOST, arch="arm64", gpus=(GPU("soc", "nvidia", "", "nvgpu"),), marks=frozenset({"jetson"}))
+JETSON = replace(SERVER, arch="arm64", gpus=(GPU("soc", "nvidia", "", "nvgpu"),), marks=frozenset({"jetson"}))
 
 
 @pytest.mark.parametrize(
     ("identity", "environment", "further", "packages", "needed"),
     [
-        (HOST, {}, (), (), ()),
+        (SERVER, {}, (), (), ()),
         (NVIDIA, {}, (), (), ("cuda_v",)),
         (amd("gfx942"), {}, ("rocm",), (), ("rocm",)),
         (amd("gfx1100"), {}, ("rocm",), (), ("rocm",)),
@@ -73,13 +72,13 @@ def test_what_a_gpu_needs(
     assert libraries(identity, environment) == needed
 
 
-WSL = replace(HOST, gpus=(GPU("0000:01:00.0", "nvidia", "", ""),), nvidia_smi="576.02", marks=frozenset({"wsl"}))
+WSL = replace(SERVER, gpus=(GPU("0000:01:00.0", "nvidia", "", ""),), nvidia_smi="576.02", marks=frozenset({"wsl"}))
 
 
 @pytest.mark.parametrize(
     ("identity", "environment", "rocm", "found"),
     [
-        (HOST, {}, None, []),
+        (SERVER, {}, None, []),
         (NVIDIA, {}, None, ["cuda"]),
         (replace(NVIDIA, nvidia_smi=""), {}, None, []),
         (replace(NVIDIA, gpus=(GPU("0000:01:00.0", "nvidia", "2684", "vfio-pci"),)), {}, None, []),

@@ -6,10 +6,10 @@ import pytest
 
 from provision.drivers import Need, branch, hands_off, needed, packages, repository_key
 from provision.facts.model import GPU, OS, Identity
+from tests.unit.samples import DEBIAN, SERVER
 
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
 UBUNTU = OS("ubuntu", "24.04", "noble", "Ubuntu 24.04", "debian")
-HOST = Identity("gpu", DEBIAN, "amd64", "6.12.43+deb13-amd64", "systemd", "none", "apt", "cpu", 2, 1 << 33)
+HOST = replace(SERVER, kernel="6.12.43+deb13-amd64")
 IDS = {
     "maxwell": "13c2",
     "pascal": "1b80",

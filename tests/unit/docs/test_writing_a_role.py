@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from provision.errors import InputError
-from provision.facts.model import OS, Identity
 from provision.inventory import load
 from provision.resources.base import Pending, Section
 from provision.resources.file import File
@@ -12,19 +11,7 @@ from provision.roles import RoleSchemas, load_role
 from provision.templates import Templates
 from provision.view import HostView
 from tests.docs.pages import DOCS
-
-IDENTITY = Identity(
-    "files",
-    OS("debian", "13", "trixie", "Debian 13", "debian"),
-    "amd64",
-    "6.12",
-    "systemd",
-    "kvm",
-    "apt",
-    "",
-    2,
-    1 << 30,
-)
+from tests.unit.samples import SERVER
 
 
 @pytest.fixture
@@ -53,7 +40,7 @@ def test_the_role_declares_what_the_page_says(fleet: Path) -> None:
     host = load(fleet, RoleSchemas(fleet)).match("all")[0]
     view = HostView(
         host.name,
-        IDENTITY,
+        SERVER,
         host.roles,
         host.settings,
         host.vars,

@@ -1,63 +1,15 @@
-import json
-import threading
+"""A host is brought to what is declared: what is done, in how many requests, and how a failure is told."""
+
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
-from provision.engine.apply import Applied, HostApply
-from provision.engine.events import ChangeFinished, ChangeProgress, Event, HostPlanned, Note
-from provision.engine.plan import Declared, Plan, make_plan
-from provision.errors import HostError, HostRefused, InputError, Interrupted, ResourceFailed, SessionLost
+from provision.engine.events import ChangeFinished, ChangeProgress, Note
+from provision.engine.plan import Declared, make_plan
+from provision.errors import HostError, HostRefused, InputError, ResourceFailed
 from provision.host.session import Answer
-from provision.resources.base import Docker, Reboot, Resource, Run, Step
-from tests.unit.engine.world import (
-    Letter,
-    ShSession,
-    by_job,
-    declared,
-    failing,
-    names,
-    put,
-    scripted,
-    uploaded,
-)
-
-
-class World:
-    """One host and what happened there."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.session = ShSession(root)
-        self.events: list[Event] = []
-        self.stop = threading.Event()
-        self.last: HostApply | None = None
-
-    def letter(self, name: str, **fields: Any) -> Letter:
-        return replace(Letter(str(self.root / name)), **fields)
-
-    def apply(self, what: Declared) -> Applied:
-        self.events.clear()
-        self.session.requests = 0
-        self.last = HostApply(self.session, what, self.events.append, self.stop, "tester")
-        return self.last.run()
-
-    def text(self, name: str) -> str:
-        return (self.root / name).read_text()
-
-    @property
-    def state(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = json.loads((self.root / "state/state.json").read_text())["resources"]
-        return found
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+from provision.resources.base import Docker, Resource, Run, Step
+from tests.unit.engine.world import Letter, World, by_job, declared, failing, names, scripted, uploaded
 
 
 def test_what_differs_is_changed_and_a_second_run_changes_nothing_with_one_request(world: World) -> None:
@@ -192,57 +144,6 @@ def test_a_chain_reports_each_resource_that_was_done_before_one_failed(world: Wo
     assert finished == ["letter:a", "letter:b"]
 
 
-def test_jobs_of_an_interrupted_run_are_waited_for_before_planning(world: World) -> None:
-    world.session.left_jobs = ["pull-abc"]
-    world.apply(declared(world.letter("a")))
-    assert world.session.left_jobs == []
-    assert "waiting for the job pull-abc" in next(event.text for event in world.events if isinstance(event, Note))
-
-
-def test_ctrl_c_ends_the_wait_for_a_job_of_an_interrupted_run(world: World) -> None:
-    world.session.left_jobs = ["pull-abc"]
-    world.session.before = lambda: world.stop.set() if world.session.owner else None
-    what = declared(world.letter("a"))
-    world.stop.set()
-    with pytest.raises(Interrupted, match="stopped waiting for the job pull-abc"):
-        world.apply(what)
-    assert world.session.left_jobs == ["pull-abc"]
-
-
-def test_ctrl_c_starts_nothing_new_and_keeps_what_is_done(world: World) -> None:
-    def pressed(letter: Letter) -> Iterator[Step]:
-        world.stop.set()
-        yield from put(letter)
-
-    with pytest.raises(Interrupted):
-        world.apply(declared(world.letter("a", work=by_job), world.letter("b", work=pressed), world.letter("c")))
-    assert world.text("a") == "text"
-    assert not (world.root / "b").exists()
-    assert set(world.state) == {"letter:a"}
-
-
-def test_a_running_job_is_left_alone_after_ctrl_c(world: World) -> None:
-    def pressed(letter: Letter) -> Iterator[Step]:
-        yield from by_job(letter)
-
-    world.session.before = lambda: world.stop.set() if world.session.owner else None
-    with pytest.raises(Interrupted, match="letter:a"):
-        world.apply(declared(world.letter("a", work=pressed)))
-
-
-@pytest.mark.parametrize("request_number", range(1, 6))
-def test_after_a_lost_connection_anywhere_the_next_run_converges(world: World, request_number: int) -> None:
-    what = declared(world.letter("a"), world.letter("b"))
-    world.session.lose_at = request_number
-    with pytest.raises(SessionLost):
-        world.apply(what)
-    world.session.lose_at = None
-    world.apply(what)
-    assert [world.text(name) for name in "ab"] == ["text", "text"]
-    assert set(world.state) == {"letter:a", "letter:b"}
-    assert world.apply(what).changed == []
-
-
 def test_secrets_of_a_step_are_variables_and_stand_in_no_script(world: World) -> None:
     def steps(name: str, value: str) -> Callable[[Letter], Iterator[Step]]:
         def inner(letter: Letter) -> Iterator[Step]:
@@ -277,44 +178,6 @@ def test_a_host_that_answers_nonsense_is_an_error_of_that_host(world: World) -> 
         make_plan(world.session, declared(world.letter("a")))
 
 
-class TestOwned:
-    def test_what_is_no_longer_declared_is_listed_and_left(self, world: World) -> None:
-        world.apply(declared(world.letter("a"), world.letter("b")))
-        plan = make_plan(world.session, declared(world.letter("a")))
-        assert plan.gone == ("letter:b",)
-        world.apply(declared(world.letter("a")))
-        assert world.text("b") == "text"
-        planned = next(event for event in world.events if isinstance(event, HostPlanned))
-        assert planned.no_longer_declared == ("letter:b",)
-
-    def test_with_roles_only_theirs_are_missed(self, world: World) -> None:
-        world.apply(Declared.of("here", [("one", world.letter("a")), ("two", world.letter("b"))]))
-        plan = make_plan(world.session, declared(world.letter("c"), roles=("one",), role="one"))
-        assert plan.gone == ("letter:a",)
-
-    def test_waits_are_not_owned(self, world: World) -> None:
-        world.apply(declared(world.letter("a"), world.letter("w", owned=False)))
-        assert set(world.state) == {"letter:a"}
-
-    def test_files_are_private_and_the_digest_of_a_secret_cannot_be_guessed(self, world: World) -> None:
-        world.apply(declared(world.letter("a", text="hunter2")))
-        for name in ("state.json", "key"):
-            assert (world.root / "state" / name).stat().st_mode & 0o777 == 0o600
-        assert "hunter2" not in (world.root / "state/state.json").read_text()
-        first = world.state["letter:a"]["digest"]
-        (world.root / "state/key").write_text("another\n")
-        world.apply(declared(world.letter("a", text="hunter2")))
-        assert world.state["letter:a"]["digest"] != first
-
-    @pytest.mark.parametrize("content", ["", "{", "[]", '{"resources": 3}', '{"resources": {"a": {}}}'])
-    def test_a_damaged_state_file_counts_as_none(self, world: World, content: str) -> None:
-        world.apply(declared(world.letter("a")))
-        (world.root / "state/state.json").write_text(content)
-        assert make_plan(world.session, declared()).gone == ()
-        world.apply(declared(world.letter("a")))
-        assert set(world.state) == {"letter:a"}
-
-
 class TestDeclared:
     def test_the_same_resource_twice_counts_once(self, world: World) -> None:
         what = Declared.of("here", [("one", world.letter("a")), ("two", world.letter("a"))])
@@ -331,107 +194,3 @@ def test_a_plan_says_how_many_resources_are_as_declared(world: World) -> None:
     (world.root / "a").write_text("text")
     later = make_plan(world.session, declared(world.letter("a"), world.letter("b")))
     assert (plan.unchanged, later.unchanged) == (0, 1)
-
-
-@dataclass(frozen=True)
-class Driver(Letter):
-    """Once it is there the host is another one to its roles."""
-
-    redefines: ClassVar[bool] = True
-
-    def remark(self, observed: str | None) -> str:
-        return "waits for a reboot" if observed == "text" else ""
-
-
-def rebooting(letter: Letter) -> Iterator[Step]:
-    """Write the file, then reboot."""
-    yield from put(letter)
-    yield Reboot("an old one is loaded")
-
-
-def driver(world: World, **fields: Any) -> Driver:
-    return replace(Driver(str(world.root / "driver")), **fields)
-
-
-def test_a_host_that_became_another_is_declared_anew_before_the_rest_is_done(world: World) -> None:
-    first, last = world.letter("package"), world.letter("service")
-    middle = driver(world, after=(first,), work=rebooting)
-    toolkit = world.letter("toolkit")
-    anew = declared(first, middle, toolkit, last)
-    asked: list[str] = []
-
-    def declare() -> Declared:
-        asked.extend(sorted(path.name for path in world.root.iterdir() if path.is_file()))
-        return anew
-
-    job = HostApply(
-        world.session, declared(first, middle, last), world.events.append, world.stop, "me", declare=declare
-    )
-    applied = job.run()
-    assert asked == ["driver", "package"]
-    assert [change.resource for change in applied.changed] == [
-        "letter:package",
-        "letter:driver",
-        "letter:toolkit",
-        "letter:service",
-    ]
-    assert (world.session.reboots, applied.unchanged) == (1, 0)
-    assert "letter:toolkit" in world.state
-    planned = [event for event in world.events if isinstance(event, HostPlanned)]
-    assert [change.resource for change in planned[-1].changes] == ["letter:toolkit", "letter:service"]
-    assert [event.text for event in world.events if isinstance(event, Note)] == ["waits for a reboot"]
-
-
-def test_without_a_second_declaration_the_first_is_done_to_its_end(world: World) -> None:
-    world.apply(declared(driver(world), world.letter("service")))
-    assert (world.text("driver"), world.text("service")) == ("text", "text")
-
-
-def test_one_that_turns_out_to_be_there_redefines_all_the_same(world: World) -> None:
-    """As a module that its package loaded by itself."""
-    first = world.letter(
-        "package", work=scripted(f"echo -n text >{world.root}/package; echo -n text >{world.root}/driver")
-    )
-    middle = driver(world, after=(first,))
-    declare = partial(declared, first, middle, world.letter("toolkit"))
-    job = HostApply(world.session, declared(first, middle), world.events.append, world.stop, "me", declare=declare)
-    job.run()
-    assert world.text("toolkit") == "text"
-
-
-def test_what_waits_is_told_by_every_run_and_in_the_plan(world: World) -> None:
-    what = declared(driver(world))
-    world.apply(what)
-    assert world.apply(what).changed == []
-    assert [event.text for event in world.events if isinstance(event, Note)] == ["waits for a reboot"]
-    assert make_plan(world.session, what).remarks == ("waits for a reboot",)
-
-
-def test_a_second_reboot_for_the_same_reason_is_a_failure(world: World) -> None:
-    def in_vain(_: Letter) -> Iterator[Step]:
-        yield Reboot("nouveau is bound")
-
-    what = declared(driver(world, work=in_vain))
-    job = HostApply(world.session, what, world.events.append, world.stop, "me", declare=lambda: what)
-    with pytest.raises(ResourceFailed, match="letter:driver: did not converge"):
-        job.run()
-    assert world.session.reboots == 1
-
-
-def test_models_are_judged_anew_by_the_gpu_that_works_now(world: World) -> None:
-    first, last = driver(world), world.letter("model")
-    seen: list[list[str]] = []
-
-    def preflight(plan: Plan) -> None:
-        seen.append([change.resource for change in plan.changes])
-        if len(seen) == 2:
-            raise HostRefused("here", "letter:model: does not fit", "nothing was touched")
-
-    what = declared(first, last)
-    job = HostApply(
-        world.session, what, world.events.append, world.stop, "me", preflight=preflight, declare=lambda: what
-    )
-    with pytest.raises(HostRefused, match="letter:model: does not fit; what stood before it was done"):
-        job.run()
-    assert seen == [["letter:driver", "letter:model"], ["letter:model"]]
-    assert (world.text("driver"), (world.root / "model").exists()) == ("text", False)

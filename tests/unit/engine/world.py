@@ -1,13 +1,16 @@
 """A small world for the engine: resources that are files below a directory, and a session that runs `sh` there."""
 
 import hashlib
+import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from provision.engine.apply import Applied, HostApply
 from provision.engine.events import Event
 from provision.engine.plan import Declared
 from provision.errors import HostError, HostRefused, SessionLost
@@ -182,3 +185,35 @@ def declared(*letters: Resource, roles: tuple[str, ...] | None = None, role: str
 def names(events: list[Event]) -> list[str]:
     """Event names with the resource, where there is one."""
     return [" ".join(filter(None, (event.name, getattr(event, "resource", "")))) for event in events]
+
+
+class World:
+    """One host and what happened there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.session = ShSession(root)
+        self.events: list[Event] = []
+        self.stop = threading.Event()
+        self.last: HostApply | None = None
+
+    def letter(self, name: str, **fields: Any) -> Letter:
+        """A resource: the file of that name."""
+        return replace(Letter(str(self.root / name)), **fields)
+
+    def apply(self, what: Declared, **options: Any) -> Applied:
+        """Apply, with the options of `HostApply`; events and requests are counted anew."""
+        self.events.clear()
+        self.session.requests = 0
+        self.last = HostApply(self.session, what, self.events.append, self.stop, "tester", **options)
+        return self.last.run()
+
+    def text(self, name: str) -> str:
+        """The content of a file."""
+        return (self.root / name).read_text()
+
+    @property
+    def state(self) -> dict[str, dict[str, str]]:
+        """What is owned here."""
+        found: dict[str, dict[str, str]] = json.loads((self.root / "state/state.json").read_text())["resources"]
+        return found

@@ -9,7 +9,7 @@ import pytest
 from provision.engine.plan import Declared, Observation, Plan
 from provision.engine.state import State
 from provision.errors import HostRefused
-from provision.facts.model import OS, FileSystem, Identity, Listener, Readings
+from provision.facts.model import FileSystem, Listener, Readings
 from provision.preflight.examine import refuse, verdicts
 from provision.preflight.finding import Finding
 from provision.preflight.sources import Source, judged, proxy, question, sources
@@ -25,6 +25,7 @@ from provision.resources.ollama_model import OllamaModel
 from provision.resources.release import Release
 from provision.resources.repository import Repository
 from provision.resources.service import Service
+from tests.unit.samples import SERVER
 
 GB = 1_000_000_000
 MODELS = "/usr/share/ollama/.ollama/models"
@@ -202,19 +203,7 @@ def test_the_first_refusal_is_the_hosts_error() -> None:
 
 def test_models_wait_for_the_driver_that_the_plan_brings_up() -> None:
     model, driver = OllamaModel("gpt-oss:20b"), NvidiaDriver(550)
-    small = Identity(
-        "gpu",
-        OS("debian", "13", "trixie", "Debian 13", "debian"),
-        "amd64",
-        "6.12",
-        "systemd",
-        "none",
-        "apt",
-        "cpu",
-        8,
-        8 * GB,
-    )
-    (waiting,) = verdicts((model,), plan(driver, model), small, {}, {})
+    (waiting,) = verdicts((model,), plan(driver, model), SERVER, {}, {})
     assert (waiting.level, waiting.subject) == ("warning", "driver:nvidia")
-    (judged,) = verdicts((model,), plan(model, also=(driver,)), small, {}, {})
+    (judged,) = verdicts((model,), plan(model, also=(driver,)), SERVER, {}, {})
     assert (judged.level, judged.subject) == ("refused", "model:gpt-oss:20b")

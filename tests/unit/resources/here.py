@@ -15,7 +15,7 @@ from provision.resources.base import Change, Job, Pending, Resource, Run, Sectio
 OWNER = getpass.getuser()
 GROUP = grp.getgrgid(os.getgid()).gr_name
 
-_PLACES = re.compile(r"(?<![\w./-])/(opt|etc|run/provision|var/lib|usr/local)/")
+_PLACES = re.compile(r"(?<![\w./-])/(opt|etc|run/provision|sys|var/lib|usr/local)/")
 
 
 class StepFailed(Exception):

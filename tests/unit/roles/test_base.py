@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 
-from provision.facts.model import OS, Identity
+from provision.facts.model import Identity
 from provision.resources.base import Resource
 from provision.resources.package import Package
 from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
+from tests.unit.samples import SERVER
 
 ROLE: Any = load_role("base")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-SERVER = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 
 
 def declare(identity: Identity = SERVER, **settings: Any) -> list[Resource]:

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from provision.facts.model import OS, Identity
+from provision.facts.model import OS
 from provision.resources.base import Resource
 from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
@@ -15,14 +15,11 @@ from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
+from tests.unit.samples import DEBIAN, SERVER, all_of
 
 ROLE = load_role("docker")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-HOST = Identity("web", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 CE = ("docker-ce", "docker-ce-cli", "containerd.io")
 DEBIANS = ("docker.io", "docker-cli", "iptables")
-
-T = TypeVar("T")
 
 
 def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN, **settings: Any) -> list[Resource]:
@@ -32,14 +29,9 @@ def declare(package: str = "", folder: Path = Path("/missing"), os: OS = DEBIAN,
         return path if (path := folder / name).exists() else None
 
     manager = {"debian": "apt", "redhat": "dnf", "arch": "pacman"}[os.family]
-    identity = replace(HOST, docker_package=package, os=os, package_manager=manager)
+    identity = replace(SERVER, docker_package=package, os=os, package_manager=manager)
     view = HostView("web", identity, ("docker",), {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def all_of(kind: type[T], resources: list[Resource]) -> list[T]:
-    """The resources of a kind."""
-    return [resource for resource in resources if isinstance(resource, kind)]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +86,20 @@ def test_a_manager_that_cannot_exchange_engines_is_told() -> None:
         declare("moby-engine", channel="docker-ce", replace=True, os=fedora)
 
 
-@pytest.mark.parametrize("package", ["snap", "podman-docker"])
-def test_what_cannot_be_configured_is_refused_with_the_way_out(package: str) -> None:
-    with pytest.raises(ValueError, match=r"snap remove|remove podman-docker"):
-        declare(package)
+@pytest.mark.parametrize(
+    ("package", "settings", "way_out"),
+    [
+        ("snap", {}, "snap remove docker"),
+        ("snap", {"channel": "docker-ce", "replace": True}, "snap remove docker"),
+        ("podman-docker", {}, "remove podman-docker on the host, say docker.replace: true"),
+        ("podman-docker", {"channel": "docker-ce"}, "remove podman-docker on the host, say docker.replace: true"),
+    ],
+)
+def test_what_cannot_be_configured_is_refused_with_the_way_out(
+    package: str, settings: dict[str, Any], way_out: str
+) -> None:
+    with pytest.raises(ValueError, match=way_out):
+        declare(package, **settings)
 
 
 def test_the_key_is_the_repository_s_own_or_a_file_or_another_address(tmp_path: Path) -> None:

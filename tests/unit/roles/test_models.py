@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from provision.data import data_root
 from provision.errors import InputError
-from provision.facts.model import OS, Identity
 from provision.resources.base import Resource
 from provision.resources.derived_model import DerivedModel
 from provision.resources.model_prune import ModelPrune
@@ -19,10 +18,9 @@ from provision.resources.ollama_model import OllamaModel
 from provision.roles import load_role
 from provision.templates import Templates
 from provision.view import HostView
+from tests.unit.samples import SERVER
 
 ROLE: Any = load_role("models")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-IDENTITY = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 
 
 class Fleet:
@@ -46,7 +44,7 @@ class Fleet:
     ) -> list[Resource]:
         view = HostView(
             "gpu",
-            IDENTITY,
+            SERVER,
             ("models",),
             settings or {},
             host_vars or {},

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -18,26 +18,23 @@ from provision.resources.service import Service
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.view import HostView
+from tests.unit.samples import SERVER, one
 
 ROLE = load_role("nvidia")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
 CARD = GPU("0000:01:00.0", "nvidia", "2684", "nvidia")
-PLAIN = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
-USABLE = replace(PLAIN, gpus=(CARD,), nvidia_driver="580.95.05", nvidia_smi="580.95.05")
-NONE = replace(PLAIN, gpus=(replace(CARD, driver=""),))
+USABLE = replace(SERVER, gpus=(CARD,), nvidia_driver="580.95.05", nvidia_smi="580.95.05")
+NONE = replace(SERVER, gpus=(replace(CARD, driver=""),))
 OLD = replace(USABLE, nvidia_driver="535.183.01", nvidia_smi="535.183.01", nvidia_tools=True)
 NOTHING = {
-    "no GPU": PLAIN,
-    "an AMD GPU": replace(PLAIN, gpus=(replace(CARD, vendor="amd", driver="amdgpu"),)),
+    "no GPU": SERVER,
+    "an AMD GPU": replace(SERVER, gpus=(replace(CARD, vendor="amd", driver="amdgpu"),)),
     "a driver without a GPU": replace(USABLE, gpus=()),
-    "a GPU that a virtual machine has": replace(PLAIN, gpus=(replace(CARD, driver="vfio-pci"),)),
+    "a GPU that a virtual machine has": replace(SERVER, gpus=(replace(CARD, driver="vfio-pci"),)),
     "a container without a driver": replace(NONE, marks=frozenset({"container"})),
     "DGX OS without a driver": replace(NONE, marks=frozenset({"dgx"})),
     "WSL": replace(USABLE, marks=frozenset({"wsl"})),
     "Jetson": replace(USABLE, gpus=(replace(CARD, slot="soc"),), marks=frozenset({"jetson"})),
 }
-
-T = TypeVar("T")
 
 
 def declare(
@@ -53,12 +50,6 @@ def declare(
 
     view = HostView("gpu", identity, roles, {}, {}, builtin().render, find, lambda name: ())
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 @pytest.mark.parametrize("identity", NOTHING.values(), ids=NOTHING.keys())

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from provision.facts.model import GPU, OS, Identity
+from provision.facts.model import GPU
 from provision.resources.base import Resource
 from provision.resources.endpoint import Endpoint
 from provision.resources.file import File
@@ -23,13 +23,11 @@ from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import sha256
 from provision.view import HostView, Peer
+from tests.unit.samples import SERVER, one
 
 ROLE: Any = load_role("ollama")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
 GROUPS = {"video": 44, "render": 993}
 NAME = "ollama-linux-amd64.tar.zst"
-
-T = TypeVar("T")
 
 
 def declare(
@@ -40,19 +38,13 @@ def declare(
     **settings: Any,
 ) -> list[Resource]:
     """What is declared with these settings."""
-    identity = Identity("gpu", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33, groups=groups)
+    identity = replace(SERVER, groups=groups)
     identity = replace(identity, gpus=gpus, amd_kfd=True, **(facts or {}))
     peers = {"web": (Peer("chat", "10.0.0.2"), Peer("gpu", "10.0.0.11"))}
     view = HostView(
         "gpu", identity, ("ollama",), {}, {}, builtin().render, lambda name: None, peers.__getitem__, artifacts
     )
     return list(ROLE.declare(view, ROLE.Settings.model_validate(settings)))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 def text(path: str, resources: list[Resource]) -> list[str]:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from provision.facts.model import OS, Identity
 from provision.resources.base import Pending, Resource, Section
 from provision.resources.container import Port
 from provision.resources.endpoint import Endpoint
@@ -17,14 +17,14 @@ from provision.resources.firewall import Firewall, Guarded
 from provision.resources.host_firewall import Allow, HostFirewall
 from provision.resources.image import Image
 from provision.resources.open_webui import Instance, ModelAccess, Proof, Server, StoredSettings
+from provision.resources.package import Package
 from provision.roles import load_role
 from provision.templates import builtin
 from provision.values import Secret
 from provision.view import HostView, Peer
+from tests.unit.samples import SERVER, one
 
 ROLE = load_role("open_webui")
-DEBIAN = OS("debian", "13", "trixie", "Debian 13", "debian")
-IDENTITY = Identity("chat", DEBIAN, "amd64", "6.12", "systemd", "none", "apt", "cpu", 2, 1 << 33)
 LAN = {"ollama": SimpleNamespace(port=11434, listen="lan"), "models": SimpleNamespace(models={"tiny": None})}
 LOOPBACK = SimpleNamespace(port=11434, listen="loopback")
 GPUS = (
@@ -33,8 +33,6 @@ GPUS = (
 )
 ADMIN = {"email": "IT@office.lan", "password": Secret.of("hunter2-hunter2")}
 MINIMAL: dict[str, Any] = {"admin": ADMIN, "backends": {"group": "inference"}}
-
-T = TypeVar("T")
 
 
 def view(
@@ -46,19 +44,13 @@ def view(
     """A host named chat."""
     known = {"inference": GPUS} if peers is None else peers
     return HostView(
-        "chat", IDENTITY, roles, settings or {}, {}, builtin().render, lambda name: None, known.__getitem__, artifacts
+        "chat", SERVER, roles, settings or {}, {}, builtin().render, lambda name: None, known.__getitem__, artifacts
     )
 
 
 def declare(host: HostView | None = None, **settings: Any) -> list[Resource]:
     """What is declared with these settings beside the least ones."""
     return list(ROLE.declare(host or view(), ROLE.Settings.model_validate({**MINIMAL, **settings})))
-
-
-def one(kind: type[T], resources: list[Resource]) -> T:
-    """The only resource of a kind."""
-    (found,) = (resource for resource in resources if isinstance(resource, kind))
-    return found
 
 
 def test_the_whole_in_order() -> None:
@@ -184,6 +176,21 @@ def test_a_bridge_publishes_the_port_and_reaches_the_host() -> None:
     assert one(Proof, resources).backends == ("http://host.docker.internal:11434", "http://10.0.0.11:11434")
 
 
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("10.0.0.2", "http://10.0.0.2:8080"),
+        ("::", "http://[::1]:8080"),
+        ("fd00::2", "http://[fd00::2]:8080"),
+    ],
+)
+def test_the_server_is_asked_where_it_listens(listen: str, url: str) -> None:
+    resources = declare(listen=listen)
+    assert one(Endpoint, resources).url == f"{url}/ready"
+    assert one(StoredSettings, resources).instance.url == url
+
+
 def test_a_firewall_of_the_host_lets_in_what_must_pass_it() -> None:
     local = {"ollama": SimpleNamespace(port=11500, listen="lan")}
     host = view({"inference": (Peer("chat", "10.0.0.2", local), GPUS[0])}, settings=local)
@@ -208,11 +215,24 @@ def test_who_may_reach_the_port_is_guarded_published_or_not() -> None:
             "firewall:provision-open-webui",
             (Guarded(3000, ("10.0.0.9", "10.1.0.0/16")),),
         )
+        assert one(Package, resources).names == ("nftables",)
     want = ROLE.Settings.model_validate({**MINIMAL, "allow": ["office"]})
     assert [port.sources for port in vars(ROLE)["ports"](host, want)] == [("10.0.0.9",)]
-    assert one(Firewall, declare(host)).ports == ()
+    # Nobody but the host itself, which is not everybody.
+    alone = replace(host, peers={"inference": GPUS, "own": (Peer("chat", "10.0.0.2", {}),)}.__getitem__)
+    assert one(Firewall, declare(alone, allow=["own"])).ports == (Guarded(8080, ()),)
+    everybody = declare(host)
+    assert one(Firewall, everybody).ports == ()
+    assert not [resource for resource in everybody if isinstance(resource, Package)]
     with pytest.raises(ValueError, match=r"'10\.1\.0\.0/99' is not a network or an address such as 10\.1\.0\.0/16"):
         declare(allow_networks=["10.1.0.0/99"])
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_a_port_on_loopback_answers_nobody_else_whoever_is_allowed(listen: str) -> None:
+    want = ROLE.Settings.model_validate({**MINIMAL, "listen": listen, "allow_networks": ["10.1.0.0/16"]})
+    (port,) = vars(ROLE)["ports"](view(), want)
+    assert (port.port, port.sources, port.why) == (8080, (), f"open_webui.listen is {listen}")
 
 
 def test_the_ollama_of_the_same_host_is_the_default_backend() -> None:
