@@ -63,8 +63,9 @@ class Settings(BaseModel):
     )
     hold: bool = Field(
         True,
-        description="Unattended upgrades (by apt) leave a driver that was installed here alone, and on Ubuntu the kernel,"
-        " whose modules come with it: they would end the GPU's work until a reboot. `apt upgrade` upgrades both.",
+        description="Unattended upgrades (by apt) leave a driver that was installed here alone, and on Ubuntu the"
+        " kernel, whose modules come with it: they would end the GPU's work until a reboot. `apt upgrade` upgrades"
+        " both.",
     )
     driver_repository: str = Field(
         "https://developer.download.nvidia.com/compute/cuda/repos",
