@@ -94,7 +94,10 @@ def down(
     from provision.twin.hosts import Twin, engine, twins
 
     client = engine()
-    paths = [Path(path) for path in twins(client)] if everything else [find_inventory(inventory)]
+    known = [Path(path) for path in twins(client)]
+    # One whose file is gone still names its twin.
+    gone = inventory is not None and not inventory.exists() and inventory.resolve() in known
+    paths = known if everything else [inventory if inventory is not None and gone else find_inventory(inventory)]
     for path in paths:
         typer.echo(f"{path}: removed {remove(Twin(client, path))} objects")
     return 0
