@@ -87,6 +87,17 @@ def test_a_syntax_error_in_an_own_test_is_wrong_input_and_the_rest_stands(office
     assert "generation tiny" in ended.out
 
 
+def test_a_server_that_is_slower_than_demanded_fails(office: Office) -> None:
+    office.variables["ollama"]["min_tokens_per_second"] = 1_000_000
+    ended = office.run("verify", "--json")
+    del office.variables["ollama"]["min_tokens_per_second"]
+    assert ended.rc == 1
+    found = {one["check"]: one for one in map(json.loads, ended.out.splitlines()) if one["status"] != "passed"}
+    assert set(found) == {"generation tiny", "generation assistant"}
+    assert found["generation tiny"]["message"].endswith(" tokens/s, at least 1e+06 are demanded")
+    assert found["generation tiny"]["figures"]["tokens_per_second"] > 0
+
+
 def test_arguments_choose_tests_and_what_tests_nothing_is_no_pass(office: Office, own_tests: str) -> None:
     shown = office.check("verify", "--", f"tests/{own_tests}::test_fleet_has_one_host")
     assert "1 passed in" in shown
