@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from functools import partial
@@ -196,14 +197,21 @@ def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
     password = become = None
     try:
         if options.ask_pass:
-            password = Secret.of(getpass.getpass("SSH password: "))
+            password = Secret.of(_typed("SSH password: "))
         if options.ask_become_pass:
             hint = " (empty: the SSH password)" if password else ""
-            typed = getpass.getpass(f"Become password{hint}: ")
+            typed = _typed(f"Become password{hint}: ")
             become = Secret.of(typed) if typed else password
-    except EOFError as error:
+    except (EOFError, getpass.GetPassWarning) as error:
         raise InputError("no password was typed", "-k and -K need a terminal") from error
     return password, become
+
+
+def _typed(prompt: str) -> str:
+    """A line from the terminal, not shown. Without one nothing is asked, and nothing is said of echoes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        return getpass.getpass(prompt)
 
 
 def output(options: Options, stack: contextlib.ExitStack) -> tuple[Lines | None, Emit]:

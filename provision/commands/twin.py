@@ -94,7 +94,10 @@ def down(
     from provision.twin.hosts import Twin, engine, twins
 
     client = engine()
-    paths = [Path(path) for path in twins(client)] if everything else [find_inventory(inventory)]
+    known = [Path(path) for path in twins(client)]
+    # One whose file is gone still names its twin.
+    gone = inventory is not None and not inventory.exists() and inventory.resolve() in known
+    paths = known if everything else [inventory if inventory is not None and gone else find_inventory(inventory)]
     for path in paths:
         typer.echo(f"{path}: removed {remove(Twin(client, path))} objects")
     return 0
@@ -158,8 +161,12 @@ twin = {"up": up, "test": test, "down": down, "list": list_twins, "ssh": ssh}
 
 
 def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tuple[Host, ...]]":
-    """Make the twin of an inventory; gives it, the fleet that is reached there, and the hosts that are meant."""
+    """Make the twin of an inventory; gives it, the fleet that is reached there, and the hosts that are meant.
+
+    Hosts whose services those use are meant as well: without its backends a web server cannot be tested.
+    """
     from provision.commands.running import meant
+    from provision.engine.order import with_needed
     from provision.errors import InputError
     from provision.inventory import load
     from provision.inventory.locate import find_inventory
@@ -173,7 +180,7 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
         raise InputError(f"--artifacts: {artifacts} is no folder")
     path = find_inventory(options.inventory)
     fleet = load(path, RoleSchemas(path), overlay=OVERLAY)
-    chosen = meant(fleet, options)
+    chosen = with_needed(fleet, meant(fleet, options))
     client = engine()
     made = Twin(client, path)
     wanted = {host.name: twin_fleet.settings_of(host) for host in chosen}
@@ -208,6 +215,7 @@ def folder_of(made: "Twin") -> "Folder":
 
 def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     """All steps of a test; what they find goes into `proof`. Gives an exit code, 0 also when a check failed."""
+    from dataclasses import replace
     from importlib.metadata import version
 
     from provision.commands.apply import apply_all
@@ -223,6 +231,7 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
 
     with taking("up", proof):
         made, fleet, hosts = begin(options, artifacts)
+    options = replace(options, pattern=",".join(host.name for host in hosts))
     proof.inputs = input_digests(fleet)
     proof.replaced = twin_fleet.replaced(fleet)
     proof.versions = {"provision": version("provision"), "docker": str(made.client.version()["Version"])}

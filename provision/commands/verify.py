@@ -47,8 +47,8 @@ def verify(
     from provision.verify.history import History
 
     words = list(arguments or ())
-    if pattern.startswith("-"):
-        # Everything stood after `--`: no pattern begins so.
+    if pattern.startswith("-") or own_tests.is_file(pattern):
+        # Everything stood after `--`: no pattern looks so.
         pattern, words = "all", [pattern, *words]
     options = Options(
         "verify",

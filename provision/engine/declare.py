@@ -11,8 +11,9 @@ from provision.errors import InputError, Mistake
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet, Host
 from provision.resources.base import Resource
-from provision.roles import Role, load_role
+from provision.roles import BUGS, Role, bug, load_role
 from provision.templates import Templates
+from provision.values import printable
 from provision.view import HostView, Peer
 
 
@@ -54,9 +55,14 @@ class Declarer:
             module = self._load(role)
             try:
                 for resource in module.declare(view, view.settings[role]):
+                    if not isinstance(getattr(resource, "id", None), str):
+                        raise TypeError(f"declare() gives {printable(repr(resource), 80)}, which is no resource")
                     yield role, resource
             except ValueError as error:
                 raise InputError(f"{view.name}: role {role}: {error}") from error
+            except BUGS as error:
+                mistake = bug(error, Path(str(getattr(module, "__file__", role))))
+                raise InputError(f"{view.name}: role {role}: {mistake}") from error
 
     def view(self, host: Host, identity: Identity) -> HostView:
         """The host as its roles see it."""

@@ -227,9 +227,14 @@ def _names_files(arguments: Sequence[str]) -> bool:
     """Whether tests are chosen by a file. The value of an option (`--deselect FILE`) is none of them."""
     before = ("", *arguments)
     return any(
-        word.partition("::")[0].endswith(".py") and not word.startswith("-") and not earlier.startswith("--")
+        is_file(word) and not word.startswith("-") and not earlier.startswith("--")
         for earlier, word in zip(before, arguments, strict=False)
     )
+
+
+def is_file(word: str) -> bool:
+    """Whether a word of a command line names tests: `tests/test_x.py`, `tests/test_x.py::test_y`."""
+    return word.partition("::")[0].endswith(".py")
 
 
 @contextlib.contextmanager

@@ -52,20 +52,32 @@ def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:
     assert fleet.check("twin", "up").count("started from") == 1
     assert fleet.containers()["a.office.lan"] == first["a.office.lan"]
 
-    fleet.write({"all": {"hosts": {"a.office.lan": {}}}})
-    fleet.check("twin", "up")
-    assert set(fleet.containers()) == {"a.office.lan"}
+    # A web server's backends come with it; what the inventory does not name any more goes.
+    fleet.path.write_text(WEB)
+    fleet.check("twin", "up", "web", PASSWORD="correct-horse")
+    assert set(fleet.containers()) == {"a.office.lan", "b"}
 
     foreign = client().containers.create("provision-lab/debian-13:plain", labels={"provision.twin": "another"})
     try:
-        # Also when the inventory cannot be read any more.
-        fleet.path.write_text("all: [")
+        # Also when the inventory is not there any more.
+        fleet.path.unlink()
         fleet.check("twin", "down")
         assert fleet.containers() == {}
         foreign.reload()
     finally:
         foreign.remove()
     assert not list(fleet.folder.glob("state/provision/twins/*"))
+
+
+WEB = """\
+all:
+  children:
+    inference: {hosts: {a.office.lan: {provision_roles: [ollama]}}}
+    web: {hosts: {b: {provision_roles: [docker, open_webui]}}}
+    others: {hosts: {d: {}}}
+  vars:
+    open_webui: {backends: {group: inference}, admin: {email: it@office.lan, password: {secret: env:PASSWORD}}}
+"""
 
 
 def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet, of_no_family: str) -> None:

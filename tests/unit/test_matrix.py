@@ -52,6 +52,8 @@ STRANGE = (
     "an empty os-release",
     "an os-release with quotes, escapes and comments",
     "openSUSE Leap whose zypper is gone",
+    "a container on a machine whose kernel is too old",
+    "a kernel that is too old",
 )
 # The kernels that run there: driver packages follow them. By the beginning of the system's name; elsewhere Debian 13's.
 KERNELS = {
