@@ -317,7 +317,9 @@ class Volumes(Check):
     def question(self) -> str:
         """`there NAME` for each one whose folder is a directory."""
         told = [Told("volume", one.name) for one in self.volumes]
-        lines = [f'd=$({one.call} | {_MOUNTPOINT}); [ ! -d "$d" ] || echo {quote(f"there {one.name}")}' for one in told]
+        lines = [
+            f'at=$({one.call} | {_MOUNTPOINT}); [ ! -d "$at" ] || echo {quote(f"there {one.name}")}' for one in told
+        ]
         return Asked("\n".join((*lines, "echo end\n")), answers=told)
 
     def judge(self, answer: Section) -> Verdict:
