@@ -154,7 +154,7 @@ def unpassed(fleet: Fleet) -> dict[tuple[str, str], tuple[str, str]]:
     ended = fleet.office.run("verify", "--json", timeout=600)
     found = [json.loads(line) for line in ended.out.splitlines()]
     checks = {(one["host"], one["check"]): (one["status"], one["message"]) for one in found}
-    assert {("gpu01", "reachable ports"), ("gpu02", "reachable ports"), ("chat01", "webui chat")} <= checks.keys()
+    assert {("gpu01", "reachable ports"), ("gpu02", "reachable ports"), ("chat01", "webui chat")} <= checks.keys(), ended.err
     return {which: verdict for which, verdict in checks.items() if verdict[0] != "passed"}
 
 

@@ -53,7 +53,7 @@ class DockerDaemon(Check):
     early = True
 
     def question(self) -> str:
-        """How long ago the engine started or was reloaded and the file was changed; `docker info`; the file itself."""
+        """Times (s: since boot, now and of two files; µs after boot: the engine's start), `docker info`, the file."""
         info = Told("info")
         script = _DAEMON.format(path=PATH, mark=f"{RELOADED}/docker.service", info=info.call)
         return Asked(script, ["docker.service"], [info])
@@ -61,7 +61,7 @@ class DockerDaemon(Check):
     def judge(self, answer: Section) -> Verdict:
         """What the engine tells, what the file says, and that the engine is younger than the file."""
         ages, told, content = (*answer.text.split("\n", 2), "", "")[:3]
-        running, changed = map(float, ages.split())
+        up, started, now, reloaded, changed = map(float, ages.split())
         if not told.startswith("info "):
             raise ValueError("the engine gave no answer")
         info = json.loads(told.removeprefix("info "))
@@ -76,7 +76,8 @@ class DockerDaemon(Check):
             for key, value in self.wanted.items()
             if merge(there, {key: value}) != there
         ]
-        if not complaints and running > changed + _SLACK:
+        running = min(up - started / 1e6, now - reloaded)
+        if not complaints and running > now - changed + _SLACK:
             complaints.append(f"the engine started before {PATH} was changed: restart it")
         return Verdict.of(complaints, str(info.get("ServerVersion", "")))
 
@@ -97,10 +98,12 @@ class DockerDaemon(Check):
 _DAEMON = """\
 unit docker.service
 read -r up _ </proc/uptime
-r=$(stat -c %Y {mark} 2>/dev/null || echo 0)
-c=$(stat -c %Y {path} 2>/dev/null || echo 0)
-echo "$up $started $(date +%s) $r $c" |
-    awk '{{ a = $1 - $2 / 1000000; b = $3 - $4; print (a < b ? a : b), $3 - $5 }}'
+set -- $(stat -c '%n=%Y' -- {mark} {path} 2>/dev/null)
+reloaded=0 changed=0
+for f; do
+    case $f in {mark}=*) reloaded=${{f##*=}} ;; *) changed=${{f##*=}} ;; esac
+done
+echo "$up $started $(date +%s) $reloaded $changed"
 {info}
 cat {path} 2>/dev/null || :
 """

@@ -17,7 +17,7 @@ from provision.verify.checks.sources import Asked, Page
 
 CURL = "curl -sS --noproxy '*' --max-time"
 UNIT = "ollama.service"
-_EXE = 'printf \'exe=%s\\n\' "$(readlink "/proc/$p/exe")"'
+_EXE = 'printf exe=; readlink "/proc/$p/exe" || echo'
 _CLOUD = "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\""
 
 

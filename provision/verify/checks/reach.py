@@ -81,7 +81,7 @@ def question() -> str:
 
 _LISTENING = """\
 if command -v ss >/dev/null 2>&1; then
-    timeout 10 ss -H -l -t -n -p | sed 's/^/ss=/'
+    timeout 10 ss -H -l -t -n -p
 else
     for t in tcp tcp6; do
         grep -E '^ *[0-9]+: [0-9A-F:]+ [0-9A-F:]+ 0A ' "/proc/net/$t" 2>/dev/null | sed "s/^/$t=/"
@@ -92,7 +92,8 @@ fi
 
 def listening(answer: Section) -> tuple[Listener, ...]:
     """Who listens, by the answer to `question`."""
-    return listeners(Records(answer.out))
+    # `ss` begins its lines with the state.
+    return listeners(Records(re.sub(rb"(?m)^LISTEN ", b"ss=LISTEN ", answer.out)))
 
 
 def published(answer: Section) -> frozenset[int]:

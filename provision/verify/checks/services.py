@@ -43,9 +43,8 @@ class ServiceRuns(Check):
 
     def judge(self, answer: Section) -> Verdict:
         """State, start at boot, process."""
-        lines = answer.lines
-        known = dict(line.partition("=")[::2] for line in lines if not line.startswith("process="))
-        process = variables(line.removeprefix("process=") for line in lines if line.startswith("process="))
+        told, _, environ = answer.text.partition("process:\n")
+        known, process = variables(told.splitlines()), variables(filter(None, environ.split("\n")))
         if "ActiveState" not in known:
             raise ValueError("systemctl gave no answer")
         complaints: list[str] = []
@@ -83,10 +82,10 @@ class ServiceRuns(Check):
 
 # The unit's files as `systemctl cat` shows them, of which the last one wins.
 _SERVICE = """\
-[ ! -e "$told" ] || cat "$told"
+printf '%s' "$told"
 [ -z "$files" ] || sed -n 's/.*PROVISION_SPEC=\\([0-9a-f]*\\).*/file=\\1/p' $files 2>/dev/null
-if [ "$p" -gt 0 ]; then tr '\\0\\n' '\\n ' <"/proc/$p/environ" | sed 's/^/process=/'; fi
-:
+echo process:
+[ "$p" = 0 ] || tr '\\0\\n' '\\n ' <"/proc/$p/environ"
 """
 
 

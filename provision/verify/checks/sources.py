@@ -69,7 +69,7 @@ class Asked(Together):
     Args:
         script: must not `exit`. It may call `unit NAME` for each of the units, which sets `$p` to the number of its
             process (0: none), `$started` to the process's start (µs after boot), `$files` to the paths of its files and
-            `$told` to a file with what systemd told; and the `call` of each of the answers.
+            `$told` to the lines that systemd told; and the `call` of each of the answers.
         units: whole names.
         answers: of the Docker engine and of APIs.
     """
@@ -121,15 +121,17 @@ systemctl show -p ActiveState,UnitFileState,MainPID,Environment,FragmentPath,Dro
         if [ -n "$line" ]; then printf '%s\\n' "$line" >>"$PROVISION_TMP/verify-unit-$1"; else shift; fi
     done
 unit() {{
-    told=$PROVISION_TMP/verify-unit-$1 p=0 started=0 files=
-    [ -e "$told" ] || return 0
+    told='' p=0 started=0 files=''
+    [ -e "$PROVISION_TMP/verify-unit-$1" ] || return 0
     while IFS= read -r line; do
+        told="$told$line
+"
         case $line in
         MainPID=*) p=${{line#*=}} ;;
         ExecMainStartTimestampMonotonic=*) started=${{line#*=}} ;;
         FragmentPath=?* | DropInPaths=?*) files="$files ${{line#*=}}" ;;
         esac
-    done <"$told"
+    done <"$PROVISION_TMP/verify-unit-$1"
 }}
 """
 

@@ -19,11 +19,11 @@ class Packages(Check):
     name = "packages"
 
     def question(self) -> str:
-        """`NAME STATUS` of each that is there: `dpkg -s`, all of rpm's database, or pacman's own files."""
+        """`NAME STATUS` of each that is there: `dpkg-query -s`, all of rpm's database, or pacman's own files."""
         if self.manager != "apt":
             return _LISTED["pacman" if self.manager == "pacman" else "rpm"]
         words = " ".join(quote(name) for names in self.names for name in names.split("|"))
-        return f"dpkg -s {words} 2>/dev/null | {_STATUS}"
+        return f"dpkg-query -s {words} 2>/dev/null | {_STATUS}"
 
     def judge(self, answer: Section) -> Verdict:
         """Each name with a status that says installed."""

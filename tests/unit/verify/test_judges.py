@@ -34,7 +34,7 @@ FAST = Generation("tiny", SERVER, floor=100)
 SECRETS = Secrets(("/etc/key",), ("correct-horse",))
 
 UNIT = 'ActiveState={}\nUnitFileState={}\nMainPID=7\nEnvironment=PROVISION_SPEC={} "A=b c"\n'
-PROCESS = "file={}\nprocess=PROVISION_SPEC={}\nprocess=A={}\n"
+PROCESS = "file={}\nprocess:\nPROVISION_SPEC={}\nA={}\n"
 GOOD_UNIT = UNIT.format("active", "enabled", "abc")
 LINE: dict[str, Any] = {"model": "tiny", "response": "a", "done": False}
 LAST = {**LINE, "done": True, "eval_count": 8, "eval_duration": 200_000_000, "load_duration": 500_000_000}

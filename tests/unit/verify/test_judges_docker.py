@@ -46,7 +46,7 @@ SECRETS = ContainerSecrets(("correct-horse",))
 VOLUMES = Volumes((Volume("chat"),))
 
 
-def daemon(ages: str = "100.5 2000", file: Any = None, **changed: Any) -> str:
+def daemon(ages: str = "9000.5 8900000000 1700000000 0 1699998000", file: Any = None, **changed: Any) -> str:
     """What the question of the engine prints."""
     info = {
         "LoggingDriver": "json-file",
@@ -97,6 +97,8 @@ MOUNTS = json.loads(container().splitlines()[0].partition(" ")[2])["Mounts"]
 PASSES = [
     (DOCKER, daemon()),
     (DOCKER, daemon(file={**DOCKER.wanted, "debug": True})),
+    # Reloaded by us after the file was changed.
+    (DOCKER, daemon(ages="9000.5 7000000000 1700000000 1699999990 1699999900")),
     (CONTAINERS, container()),
     (RUNNING, container()),
     (RUNNING, container(State={"Status": "running"})),
@@ -121,10 +123,14 @@ FAILS = [
         'has log-opts {"max-file": "3"}, not {"max',
     ),
     (DOCKER, daemon(file={"debug": True}), "daemon.json has log-driver null"),
-    (DOCKER, daemon(ages="2000.5 100"), "the engine started before /etc/docker/daemon.json was changed"),
+    (
+        DOCKER,
+        daemon(ages="9000.5 7000000000 1700000000 0 1699999900"),
+        "the engine started before /etc/docker/daemon.json was changed",
+    ),
     (DOCKER, daemon(ServerErrors=["no daemon"]), "the engine does not answer: no daemon"),
     (DOCKER, "1 1\n", "cannot be asked"),
-    (DOCKER, f"1 1\n{json.dumps(DOCKER.wanted)}\n", "cannot be asked: the engine gave no answer"),
+    (DOCKER, f"1 1 1 1 1\n{json.dumps(DOCKER.wanted)}\n", "cannot be asked: the engine gave no answer"),
     (CONTAINERS, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
     (CONTAINERS, "Cannot connect to the Docker daemon\n", "cannot be asked: Cannot connect"),
     (RUNNING, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
