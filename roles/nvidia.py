@@ -37,6 +37,7 @@ PIN = "/etc/apt/preferences.d/provision-nvidia"
 MODULES = "/etc/modules-load.d/provision-nvidia.conf"
 # From here on it makes a CDI specification anew after each upgrade of the driver.
 TOOLKIT = "1.18"
+# NVIDIA's are all of one version: they depend on each other exactly. A distribution's own, the first, brings the rest.
 PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import random
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,23 +18,11 @@ from requests import RequestException
 from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.twin import names
+from provision.twin.server import ALL_OF_PROC, LIKE_A_SERVER, free_port, has_banner, is_taken
 from provision.values import canonical, printable, sha256
 
 Say = Callable[[str], None]
 
-# What systemd needs, short of `--privileged`: that one fails where the machine itself lacks a capability, and gives
-# the host the clock and the modules of the machine.
-_LIKE_A_SERVER: Mapping[str, Any] = {
-    "cap_add": ["ALL"],
-    "cap_drop": ["SYS_RESOURCE", "SYS_TIME", "SYS_MODULE"],
-    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
-    "device_cgroup_rules": ["a *:* rwm"],
-    "cgroupns": "private",
-    # `systemctl reboot` in the host ends the container; the engine starts it again.
-    "restart_policy": {"Name": "unless-stopped"},
-}
-# `docker run --security-opt systempaths=unconfined`, which the SDK has no word for.
-_ALL_OF_PROC: dict[str, Any] = {"MaskedPaths": [], "ReadonlyPaths": []}
 _AT_ONCE = 4
 """Hosts that start at once: each boot costs about a second of one core."""
 _TRIES = 10
@@ -221,7 +207,9 @@ class Twin:
                 container.start()
             container.reload()
         except APIError as error:
-            hint = "end what holds the port, or make the twin anew after `provision twin down`" if _taken(error) else ""
+            hint = (
+                "end what holds the port, or make the twin anew after `provision twin down`" if is_taken(error) else ""
+            )
             raise HostError(name, f"its twin does not start: {_said(error)}", hint) from error
         host = _seen(self.client, container)
         self._wait_for_ssh(host, container)
@@ -252,7 +240,7 @@ class Twin:
             except APIError as error:
                 container.remove(force=True, v=True)
                 # Another process may take the port between the question and the start.
-                if not _taken(error) or attempt == _TRIES - 1:
+                if not is_taken(error) or attempt == _TRIES - 1:
                     raise
             else:
                 break
@@ -265,8 +253,8 @@ class Twin:
         endpoint = api.create_endpoint_config(aliases=[name.lower()])
         at = place(self.client)
         # On another machine its loopback would be out of reach. Only the key that was made for the twin logs in.
-        binding = (at if at == "127.0.0.1" else "", _free_port(at))
-        config = api.create_host_config(port_bindings={22: binding}, network_mode=network, **_LIKE_A_SERVER)
+        binding = (at if at == "127.0.0.1" else "", free_port(at))
+        config = api.create_host_config(port_bindings={22: binding}, network_mode=network, **LIKE_A_SERVER)
         labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(material, key)}
         endpoints: Any = {network: endpoint}
         made = api.create_container(
@@ -276,15 +264,15 @@ class Twin:
             labels=labels,
             environment={"TWIN_KEY": key},
             ports=[22],
-            host_config=dict(config) | _ALL_OF_PROC,
+            host_config={**config, **ALL_OF_PROC},
             networking_config=dict(api.create_networking_config(endpoints)),
         )
         return self.client.containers.get(made["Id"])
 
     def _wait_for_ssh(self, host: TwinHost, container: Container) -> None:
-        """Until the banner: connect() alone says nothing, Docker's proxy accepts before sshd listens."""
+        """Until its sshd answers."""
         end = time.monotonic() + _PATIENCE
-        while not _has_banner(host.at, host.port):
+        while not has_banner(host.port, host.at):
             if time.monotonic() > end:
                 log = printable(_log(container), 400)
                 raise HostError(host.name, f"its twin's sshd does not answer; the end of its log: {log}")
@@ -297,7 +285,7 @@ def _log(container: Container) -> str:
 
 def near(hosts: Iterable[TwinHost]) -> bool:
     """Whether this machine reaches the twins' own addresses; not where their engine is elsewhere."""
-    return all(_has_banner(host.address, 22) for host in [one for one in hosts if one.address][:1])
+    return all(has_banner(22, host.address) for host in [one for one in hosts if one.address][:1])
 
 
 def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
@@ -309,7 +297,7 @@ def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
 
 
 def _spec(material: Material, key: str) -> str:
-    return sha256(canonical([material.image, sha256(material.overlay), key, _LIKE_A_SERVER]))[:12]
+    return sha256(canonical([material.image, sha256(material.overlay), key, LIKE_A_SERVER]))[:12]
 
 
 def _seen(client: docker.DockerClient, container: Container) -> TwinHost:
@@ -327,27 +315,6 @@ def _seen(client: docker.DockerClient, container: Container) -> TwinHost:
     )
 
 
-def _free_port(at: str) -> int:
-    """A port below the range from which the kernel gives ports to clients: a reboot of the host finds it free again.
-
-    (One that Docker chooses is another one after each reboot.)
-    """
-    while True:
-        port = random.randrange(20000, 32000)
-        try:
-            socket.create_connection((at, port), timeout=2).close()
-        except OSError:
-            return port
-
-
-def _has_banner(at: str, port: int) -> bool:
-    try:
-        with socket.create_connection((at, port), timeout=2) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def _gone_is_fine() -> Iterator[None]:
     try:
@@ -357,10 +324,6 @@ def _gone_is_fine() -> Iterator[None]:
     except APIError as error:
         if "is already in progress" not in str(error):
             raise
-
-
-def _taken(error: APIError) -> bool:
-    return "port is already allocated" in str(error) or "address already in use" in str(error)
 
 
 def _said(error: APIError) -> str:

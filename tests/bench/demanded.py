@@ -12,7 +12,7 @@ from provision.verify.checks.generation import Generation
 from tests.bench.bench import Bench
 from tests.bench.table import OURS, Row
 from tests.lab.machine import client
-from tests.lab.twins import THREE, Fleet
+from tests.lab.twins import THREE, Fleet, fleet_of
 
 MODELS = ("tiny", "assistant")
 
@@ -104,10 +104,6 @@ def timed(
 def a_twin(folder: Path, inventory: object) -> Iterator[Fleet]:
     """A twin that runs; it is removed at the end."""
     folder.mkdir()
-    fleet = Fleet(folder)
-    fleet.write(inventory)
-    try:
+    with fleet_of(inventory, folder) as fleet:
         fleet.check("twin", "up")
         yield fleet
-    finally:
-        fleet.check("twin", "down")

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from provision.twin.server import free_port
 from tests.bench import table
 from tests.bench.cost import Command, Spent, compile_ours, say, spend
 from tests.bench.table import Row
 from tests.lab.cli import ROOT, Office
-from tests.lab.hosts import free_port
 from tests.lab.light import LightHost, light_hosts
 from tests.lab.prepare import prepare
 from tests.lab.strange import endless, hanging

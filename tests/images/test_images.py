@@ -7,23 +7,15 @@ small model from their official places, or with ARTIFACTS=lab from the lab that 
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.prepare import prepared
-from tests.lab.twins import Fleet
+from tests.lab.twins import fleet_of
 
 IMAGES = [name.strip() for name in os.environ.get("IMAGES", "").split(",") if name.strip()]
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path)
-    yield made
-    made.run("twin", "down")
 
 
 def inventory(image: str, artifacts: Path | None) -> dict[str, Any]:
@@ -42,11 +34,11 @@ def inventory(image: str, artifacts: Path | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_apply_then_nothing_to_do_then_verified(fleet: Fleet, image: str) -> None:
+def test_apply_then_nothing_to_do_then_verified(tmp_path: Path, image: str) -> None:
     artifacts = prepared().artifacts if os.environ.get("ARTIFACTS") == "lab" else None
-    fleet.write(inventory(image, artifacts))
     words = ("--artifacts", str(artifacts)) if artifacts else ()
-    ended = fleet.run("twin", "test", "--proof", "proof.json", *words)
+    with fleet_of(inventory(image, artifacts), tmp_path) as fleet:
+        ended = fleet.run("twin", "test", "--proof", "proof.json", *words)
     if ended.rc == 3:
         # It cannot be had or built: one line says why.
         pytest.fail(ended.err.strip(), pytrace=False)

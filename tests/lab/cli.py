@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -67,8 +67,62 @@ def declare(host, want):
 
 
 @dataclass
-class Office:
-    """An inventory in a directory of its own, and `provision` run there.
+class Program:
+    """`provision`, run in a folder of its own as a user would.
+
+    A subclass says by `command` which inventory it is run with.
+    """
+
+    patience: ClassVar[float] = 300
+    """Seconds after which a run is given up."""
+
+    folder: Path
+
+    def command(self, *words: str) -> list[str]:
+        """The command line, with the inventory."""
+        raise NotImplementedError
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What the program runs with."""
+        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
+        return os.environ | own | dict(more or {})
+
+    def run(self, *words: str, timeout: float | None = None, **environ: str) -> Result:
+        """Run `provision WORDS...`."""
+        ended = subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout or self.patience,
+            check=False,
+        )
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start it and do not wait."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def check(self, *words: str, timeout: float | None = None, **environ: str) -> str:
+        """As `run`, for a command that must succeed; gives its output."""
+        result = self.run(*words, timeout=timeout, **environ)
+        assert result.rc == 0, f"{words}: {result.rc}\n{result.out}{result.err}"
+        return result.out
+
+
+@dataclass
+class Office(Program):
+    """An inventory that is written anew for each run, from what the attributes say then.
 
     Args:
         folder: where it lies; a role `files` beside the inventory.
@@ -76,7 +130,6 @@ class Office:
         variables: of all hosts.
     """
 
-    folder: Path
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -115,44 +168,20 @@ class Office:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What the program runs with."""
-        own = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / "state"), "NO_COLOR": "1"}
-        return os.environ | own | self.environ | dict(more or {})
+        return super().environment(self.environ | dict(more or {}))
 
-    def run(self, *words: str, timeout: float = 300) -> Result:
-        """Run `provision VERB -i INVENTORY WORDS...`."""
-        ended = subprocess.run(
-            self.command(*words),
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Result(ended.returncode, ended.stdout, ended.stderr)
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start it and do not wait."""
-        return subprocess.Popen(
-            self.command(*words),
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def check(self, *words: str, timeout: float = 300) -> str:
-        """As `run`, for a command that must succeed; gives its output."""
-        result = self.run(*words, timeout=timeout)
-        assert result.rc == 0, f"{words}: {result.rc}\n{result.out}{result.err}"
-        return result.out
-
-    def events(self, *words: str, timeout: float = 300) -> list[dict[str, Any]]:
+    def events(self, *words: str, timeout: float | None = None) -> list[dict[str, Any]]:
         """The events of `--json`."""
         return [json.loads(line) for line in self.run(*words, "--json", timeout=timeout).out.splitlines()]
+
+    def verdicts(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(host, check) -> status and message, as `verify` gives them; its own status says whether one failed."""
+        ended = self.run("verify", "--json", timeout=600)
+        found = [json.loads(line) for line in ended.out.splitlines()]
+        assert found, ended.err
+        verdicts = {(one["host"], one["check"]): (one["status"], one["message"]) for one in found}
+        assert ended.rc == any(status == "failed" for status, _ in verdicts.values()), ended.out
+        return verdicts
 
     def logs(self) -> str:
         """All that was logged."""

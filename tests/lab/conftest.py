@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.lab import budget
 from tests.lab.cache import LabError
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab, prepared
+from tests.lab.twins import THREE, Fleet, fleet_of
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,13 @@ def hosts(lab: Lab) -> Iterator[Callable[..., LabHost]]:
     yield start
     for one in started:
         one.remove()
+
+
+@pytest.fixture
+def fleet(lab: Lab, tmp_path: Path) -> Iterator[Fleet]:
+    """An inventory of three hosts, for twins of them."""
+    with fleet_of(THREE, tmp_path) as made:
+        yield made
 
 
 _taken: Counter[str] = Counter()

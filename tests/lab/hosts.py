@@ -1,10 +1,8 @@
 """Disposable hosts: Debian with systemd as PID 1 and sshd on a port of 127.0.0.1."""
 
 import os
-import random
 import secrets
 import shlex
-import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any, Self
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
+from provision.twin.server import ALL_OF_PROC, LIKE_A_SERVER, free_port, has_banner, is_taken
 from tests.lab import images
 from tests.lab.cache import LabError
 from tests.lab.machine import client
@@ -21,19 +20,6 @@ from tests.lab.wait import until
 
 LABEL = "provision-lab"
 """Docker objects of a test run carry it; its value is the process that made them, as `PID:START`."""
-
-# What systemd needs, short of `--privileged`: that one fails where the machine itself lacks a capability.
-_LIKE_A_SERVER: dict[str, Any] = {
-    "cap_add": ["ALL"],
-    "cap_drop": ["SYS_RESOURCE", "SYS_TIME", "SYS_MODULE"],
-    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
-    "device_cgroup_rules": ["a *:* rwm"],
-    "cgroupns": "private",
-    # `systemctl reboot` in the host ends the container; the engine starts it again
-    "restart_policy": {"Name": "unless-stopped"},
-}
-# `docker run --security-opt systempaths=unconfined`, which the SDK has no word for
-_ALL_OF_PROC: dict[str, list[str]] = {"MaskedPaths": [], "ReadonlyPaths": []}
 
 
 @dataclass(frozen=True)
@@ -123,7 +109,7 @@ class LabHost:
             except APIError as error:
                 _remove_container(name)
                 # another process may take the port between the question and the start
-                if "port is already allocated" in str(error) or "address already in use" in str(error):
+                if is_taken(error):
                     continue
                 raise
             if wait:
@@ -145,23 +131,16 @@ class LabHost:
         return f"[127.0.0.1]:{self.port} {kind} {key}\n"
 
     def wait_for_ssh(self, timeout: float = 120) -> None:
-        """Wait for the banner of its sshd: connect() alone says nothing, docker's proxy accepts before sshd listens.
+        """Wait until its sshd answers.
 
         Raises:
             TimeoutError: no banner; the end of the container's log is shown.
         """
         try:
-            until(self._has_banner, f"{self.name}: SSH banner on port {self.port}", timeout)
+            until(lambda: has_banner(self.port), f"{self.name}: SSH banner on port {self.port}", timeout)
         except TimeoutError as error:
             log = self.container.logs(tail=20).decode(errors="replace")
             raise TimeoutError(f"{error}; its log: {log}") from error
-
-    def _has_banner(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
 
     def exec(self, command: str, timeout: float = 300) -> Result:
         """Run a command in `sh` as root, without SSH."""
@@ -257,9 +236,9 @@ def _host_config(ports: Mapping[int, int], volume: str | None, network: str | No
     binds = [f"{volume}:/var/lib/docker:rw"] if volume else None
     published: dict[int | str, Any] = {inner: ("127.0.0.1", outer) for inner, outer in ports.items()}
     config = client().api.create_host_config(
-        port_bindings=published, binds=binds, network_mode=network, **_LIKE_A_SERVER
+        port_bindings=published, binds=binds, network_mode=network, **LIKE_A_SERVER
     )
-    return dict(config) | _ALL_OF_PROC
+    return {**config, **ALL_OF_PROC}
 
 
 def _networking_config(network: str | None, ip: str | None) -> dict[str, Any] | None:
@@ -291,15 +270,6 @@ def _start_time(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
-
-
-def free_port() -> int:
-    """A port below the range from which the kernel gives ports to clients: it is still free at the next boot."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
 
 
 def _remove_container(name: str) -> None:

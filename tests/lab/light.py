@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.twin.server import free_port
 from tests.lab import images
 from tests.lab.cache import RECIPES, made, recipe_hash, run
-from tests.lab.hosts import free_port
 from tests.lab.machine import client
 from tests.lab.wait import until
 

@@ -1,9 +1,7 @@
 """A server that is there already, a model store that lies elsewhere: taken over with models, told in the plan."""
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -11,9 +9,8 @@ from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
 from tests.lab.registry import registry
-from tests.lab.wait import until
+from tests.lab.server import Server
 
-URL = "http://127.0.0.1:11434/api"
 # As install.sh writes it, with its blanks and the caller's PATH.
 UNIT = """\
 [Unit]
@@ -46,25 +43,22 @@ systemctl restart ollama
 EVERY_OLLAMA = """for d in $(echo $PATH | tr : ' '); do ls $d/ollama 2>/dev/null; done; :"""
 
 
-def ask(host: LabHost, call: str, **body: Any) -> Any:
-    data = f"-d '{json.dumps(body)}'" if body else ""
-    return json.loads(host.check(f"curl -sSf {data} {URL}/{call}"))
-
-
-def digests(host: LabHost) -> dict[str, str]:
-    return {model["name"]: model["digest"] for model in ask(host, "tags")["models"]}
+@pytest.fixture(scope="module")
+def server(host: LabHost) -> Server:
+    return Server(host)
 
 
 @pytest.fixture(scope="module")
-def office(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(server: Server, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """A host on which install.sh was run with 0.9.3 and a model was pulled; 0.9.4 is declared."""
+    host = server.host
     host.put("/root/ollama.tgz", lab.artifacts / "v0.9.3" / "ollama-linux-amd64.tgz")
     host.put("/etc/systemd/system/ollama.service", UNIT.encode())
     host.check(INSTALLED)
-    until(lambda: host.exec(f"curl -sSf {URL}/version").rc == 0, "the old server")
+    server.wait()
     with registry() as models:
         name = models.add("library/tiny", lab.artifacts / "tiny.gguf")
-        answer = ask(host, "pull", model=name, insecure=True, stream=False)
+        answer = server.post("pull", model=name, insecure=True, stream=False)
         assert answer == {"status": "success"}
     made = Office(tmp_path_factory.mktemp("office"))
     made.add(host, "gpu01", provision_roles=["ollama"], artifacts=str(lab.artifacts))
@@ -72,8 +66,8 @@ def office(host: LabHost, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
     yield made
 
 
-def test_a_host_of_install_sh_is_adopted_with_its_models(office: Office, host: LabHost) -> None:
-    before = digests(host)
+def test_a_host_of_install_sh_is_adopted_with_its_models(office: Office, host: LabHost, server: Server) -> None:
+    before = server.digests()
     assert len(before) == 1
     plan = office.check("plan")
     for line in (
@@ -85,10 +79,10 @@ def test_a_host_of_install_sh_is_adopted_with_its_models(office: Office, host: L
     ):
         assert re.search(rf"^  . {line}", plan, re.MULTILINE), plan
     office.check("apply")
-    assert digests(host) == before
+    assert server.digests() == before
     (name,) = before
-    assert ask(host, "generate", model=name, prompt="a", stream=False, options={"num_predict": 3})["done"]
-    assert ask(host, "version") == {"version": "0.9.4"}
+    assert server.generate(name)["done"]
+    assert server.get("version") == {"version": "0.9.4"}
     # Exactly one program, which is the one that runs.
     assert host.check(EVERY_OLLAMA).split() == ["/usr/local/bin/ollama"]
     running = host.check("readlink /proc/$(systemctl show -p MainPID --value ollama)/exe").strip()
@@ -97,7 +91,9 @@ def test_a_host_of_install_sh_is_adopted_with_its_models(office: Office, host: L
     assert "0 changed" in office.check("apply")
 
 
-def test_models_on_another_disk_below_a_closed_directory(office: Office, host: LabHost, lab: Lab) -> None:
+def test_models_on_another_disk_below_a_closed_directory(
+    office: Office, host: LabHost, server: Server, lab: Lab
+) -> None:
     folder = "/srv/disks/second/models"
     host.check(
         "mkdir -p /srv/disks/second && chmod 0700 /srv/disks && mount -t tmpfs -o size=64m none /srv/disks/second"
@@ -113,8 +109,8 @@ def test_models_on_another_disk_below_a_closed_directory(office: Office, host: L
     assert f"ReadWritePaths=/usr/share/ollama {folder}\n" in properties
     assert re.search(rf"^RequiresMountsFor=.*{folder}", properties, re.MULTILINE)
     # Only what is there is listed, and it works.
-    assert list(digests(host)) == ["elsewhere:latest"]
-    assert ask(host, "generate", model="elsewhere", prompt="a", stream=False, options={"num_predict": 3})["done"]
+    assert server.names() == ["elsewhere:latest"]
+    assert server.generate("elsewhere")["done"]
     assert host.check(f"find {folder}/blobs -type f -size +100k | wc -l").strip() == "1"
     assert "0 changed" in office.check("apply")
     # The parents are looked at each time.

@@ -9,6 +9,7 @@ import pytest
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
+from tests.lab.server import Server
 
 
 @pytest.mark.parametrize(("suite", "variant"), [("debian-13", "bare"), ("debian-12", "plain")])
@@ -33,8 +34,7 @@ def test_docker_and_ollama_with_a_derived_model(
 
     assert host.check("docker version --format '{{.Server.Version}}'").strip()
     assert json.loads(host.check("cat /etc/docker/daemon.json"))["live-restore"] is True
-    body = json.dumps({"model": "assistant", "prompt": "Hello", "stream": False})
-    answer = json.loads(host.check(f"curl -sS http://127.0.0.1:11434/api/generate -d '{body}'"))
+    answer = Server(host).generate("assistant")
     assert answer["done"] is True
     assert answer["response"]
 

@@ -32,7 +32,7 @@ def office(host: LabHost, served: Mirror, tmp_path_factory: pytest.TempPathFacto
     """The host's inventory: drivers and the toolkit come from the mirror."""
     host.check("apt-get install -qq -y --no-install-recommends gpg")
     drivers, packages = repository(tmp_path_factory.mktemp("d")), toolkit(tmp_path_factory.mktemp("t"))
-    served.files |= {f"/deb/amd64/{path}{name}": data for name, data in packages.files.items() for path in ("", "./")}
+    served.files |= packages.files
     for path in ("", "./"):
         served.files |= drivers.files(f"/cuda/debian13/x86_64{'/.' if path else ''}")
     made = Office(tmp_path_factory.mktemp("office"))
@@ -41,9 +41,7 @@ def office(host: LabHost, served: Mirror, tmp_path_factory: pytest.TempPathFacto
         "driver_repository": f"{served.url}/cuda",
         "driver_key": str(drivers.folder / "gpg"),
         "driver_fingerprint": drivers.fingerprint,
-        "repository": f"{served.url}/deb",
-        "key": str(packages.key),
-        "fingerprint": packages.fingerprint,
+        **packages.settings(served.url),
     }
     return made
 

@@ -1,6 +1,5 @@
 """Servers that use each other over a network: who reaches a model and who does not, and a backend that is down."""
 
-import json
 import random
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.lab.hosts import LabHost, owner
 from tests.lab.machine import client
 from tests.lab.prepare import Lab
 from tests.lab.seeds import seeded_volume
+from tests.lab.server import Server
 from tests.lab.visitor import Visitor
 from tests.lab.wait import until
 
@@ -44,11 +44,6 @@ class Fleet:
         """Host -> what a plan names."""
         planned = [event for event in self.office.events("plan") if event["event"] == "host-planned"]
         return {event["host"]: [change["resource"] for change in event["changes"]] for event in planned}
-
-    def loaded(self, host: LabHost) -> list[str]:
-        """Models in the memory of a host's Ollama."""
-        answer = json.loads(host.check("curl -sS http://127.0.0.1:11434/api/ps"))
-        return [model["name"] for model in answer["models"]]
 
 
 @contextmanager
@@ -140,9 +135,9 @@ def test_the_same_holds_from_the_first_moment_of_another_boot(fleet: Fleet) -> N
 
 
 def test_a_chat_is_answered_by_the_model_of_the_other_host(fleet: Fleet) -> None:
-    assert fleet.loaded(fleet.gpu01) == []
+    assert Server(fleet.gpu01).loaded() == []
     assert fleet.visitor.say(fleet.visitor.sign_in(IT, PASSWORD)).strip()
-    assert fleet.loaded(fleet.gpu01) == ["tiny:latest"]
+    assert Server(fleet.gpu01).loaded() == ["tiny:latest"]
 
 
 def test_verify_finds_everything_as_declared(fleet: Fleet) -> None:
@@ -151,10 +146,8 @@ def test_verify_finds_everything_as_declared(fleet: Fleet) -> None:
 
 def unpassed(fleet: Fleet) -> dict[tuple[str, str], tuple[str, str]]:
     """(host, check) -> status and message of all that did not pass."""
-    ended = fleet.office.run("verify", "--json", timeout=600)
-    found = [json.loads(line) for line in ended.out.splitlines()]
-    checks = {(one["host"], one["check"]): (one["status"], one["message"]) for one in found}
-    assert {("gpu01", "reachable ports"), ("gpu02", "reachable ports"), ("chat01", "webui chat")} <= checks.keys(), ended.err
+    checks = fleet.office.verdicts()
+    assert {("gpu01", "reachable ports"), ("gpu02", "reachable ports"), ("chat01", "webui chat")} <= checks.keys()
     return {which: verdict for which, verdict in checks.items() if verdict[0] != "passed"}
 
 
@@ -196,15 +189,15 @@ def test_once_it_is_back_the_next_run_converges_and_both_serve(fleet: Fleet) -> 
     user = fleet.visitor.sign_in("user@office.lan", "password-of-a-user")
     assert fleet.visitor.models(user) == ["other:latest", "tiny:latest"]
     assert fleet.visitor.say(user, "other:latest").strip()
-    assert fleet.loaded(fleet.gpu02) == ["other:latest"]
+    assert Server(fleet.gpu02).loaded() == ["other:latest"]
 
 
 def test_a_model_that_is_listed_but_does_not_answer_is_found_on_every_backend(fleet: Fleet) -> None:
     assert unpassed(fleet) == {}
     # The server goes on and lists its models; it cannot start the process that would answer.
-    forget = 'curl -sS http://127.0.0.1:11434/api/generate -d \'{"model": "other", "keep_alive": 0}\''
-    fleet.gpu02.check(f"{forget}; chmod -x /opt/ollama/0.9.3/bin/ollama")
-    until(lambda: fleet.loaded(fleet.gpu02) == [], "gpu02 has no model in memory")
+    Server(fleet.gpu02).unload("other")
+    fleet.gpu02.check("chmod -x /opt/ollama/0.9.3/bin/ollama")
+    until(lambda: Server(fleet.gpu02).loaded() == [], "gpu02 has no model in memory")
     status, message = unpassed(fleet)["chat01", "webui chat"]
     assert status == "failed"
     assert f"other:latest through http://{fleet.office.hosts['gpu02']['address']}:11434: " in message

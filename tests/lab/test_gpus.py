@@ -78,13 +78,10 @@ class Place:
         return said
 
     def verify(self) -> dict[str, str]:
-        """Check -> message, of those that did not pass; a failure is the program's too."""
-        ended = self.office.run("verify", "--json")
-        found = [json.loads(line) for line in ended.out.splitlines()]
-        assert {"ollama version", "generation tiny"} <= {one["check"] for one in found}, ended.out + ended.err
-        failed = {one["check"]: str(one["message"]) for one in found if one["status"] != "passed"}
-        assert ended.rc == (1 if failed else 0)
-        return failed
+        """Check -> message, of those that did not pass."""
+        found = self.office.verdicts()
+        assert {("gpu01", "ollama version"), ("gpu01", "generation tiny")} <= found.keys()
+        return {check: message for (_, check), (status, message) in found.items() if status != "passed"}
 
     def environment(self) -> dict[str, str]:
         """Of the server's process."""
@@ -128,11 +125,8 @@ def place(host: LabHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     folder = artifacts(tmp_path_factory.mktemp("artifacts"))
     office.add(host, "gpu01", provision_roles=ROLES, artifacts=str(folder))
     with mirror() as served:
-        served.files = {
-            f"/deb/amd64/{path}{name}": data for name, data in packages.files.items() for path in ("", "./")
-        }
-        key = {"key": str(packages.key), "fingerprint": packages.fingerprint}
-        office.variables["nvidia"] = {"repository": f"{served.url}/deb", **key}
+        served.files |= packages.files
+        office.variables["nvidia"] = packages.settings(served.url)
         office.variables["ollama"] = {"version": VERSION, "allow_vulnerable": True}
         office.variables["models"] = {"tiny": {"gguf": str(folder / "tiny.gguf")}}
         yield Place(host, office)

@@ -14,6 +14,7 @@ from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.prepare import Lab
 from tests.lab.seeds import seeded_volume
+from tests.lab.server import Server
 from tests.lab.visitor import Visitor
 from tests.lab.wait import until
 
@@ -137,10 +138,10 @@ def test_a_second_run_changes_nothing(chat: Chat) -> None:
 def test_a_normal_user_sees_the_model_and_gets_an_answer_from_it(chat: Chat) -> None:
     token = chat.add_user(USER, PASSWORDS[USER], chat.token())
     assert chat.models(token) == ["tiny:latest"]
-    chat.host.check('curl -sS http://127.0.0.1:11434/api/generate -d \'{"model": "tiny", "keep_alive": 0}\'')
+    server = Server(chat.host)
+    server.unload("tiny")
     assert chat.say(token).strip()
-    loaded = json.loads(chat.host.check("curl -sS http://127.0.0.1:11434/api/ps"))["models"]
-    assert [model["name"] for model in loaded] == ["tiny:latest"]
+    assert server.loaded() == ["tiny:latest"]
 
 
 def test_no_secret_is_where_others_can_read_it(chat: Chat) -> None:

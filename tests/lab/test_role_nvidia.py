@@ -27,14 +27,12 @@ def test_docker_offers_the_gpus_after_one_apply(
     packages = toolkit(tmp_path_factory.mktemp("t"))
     # One of the four is there from earlier, and its list, as NVIDIA's instructions have it.
     old = toolkit(tmp_path_factory.mktemp("o"), "1.17.8-1").files
-    name = next(name for name in old if name.startswith("nvidia-container-toolkit-base"))
+    name = next(name for name in old if name.startswith("/deb/amd64/nvidia-container-toolkit-base"))
     host.put("/root/old.deb", old[name])
     host.check("dpkg -i /root/old.deb")
     with mirror() as served:
-        served.files = {f"/deb/amd64/{name}": content for name, content in packages.files.items()}
-        served.files |= {f"/deb/amd64/./{name}": content for name, content in packages.files.items()}
-        key = {"key": str(packages.key), "fingerprint": packages.fingerprint}
-        office.variables["nvidia"] = {"repository": f"{served.url}/deb", **key}
+        served.files |= packages.files
+        office.variables["nvidia"] = packages.settings(served.url)
         older = "/etc/apt/sources.list.d/nvidia-container-toolkit.list"
         host.put(older, f"deb [signed-by=/usr/share/keyrings/n.gpg] {served.url}/deb/$(ARCH) /\n".encode())
         applied = office.check("apply")
@@ -52,10 +50,9 @@ def test_docker_offers_the_gpus_after_one_apply(
     assert "gpu01: reload service:docker/nvidia" in applied, applied
     engine = host.check("systemctl show --value -p MainPID docker")
     assert re.search(r"^gpu01  0 changed  ", office.check("apply"), re.MULTILINE)
-    verified = {
-        one["check"]: one for line in office.check("verify", "--json").splitlines() for one in [json.loads(line)]
-    }
-    assert verified["docker daemon"]["status"] == "passed"
+    verified = office.verdicts()
+    assert "failed" not in {status for status, _ in verified.values()}
+    assert verified["gpu01", "docker daemon"][0] == "passed"
 
     assert json.loads(host.check("cat /etc/docker/daemon.json")) == {
         "features": {"buildkit": True, "cdi": True},
@@ -77,7 +74,5 @@ def test_docker_offers_the_gpus_after_one_apply(
     assert re.search(r"^gpu01  1 changed  ", office.check("apply"), re.MULTILINE)
     assert host.check("systemctl show --value -p MainPID docker") == engine
     host.check("""echo '{"features": {"cdi": false}}' >/etc/docker/daemon.json; systemctl restart docker""")
-    failed = office.run("verify", "--json")
-    (told,) = (one for line in failed.out.splitlines() if (one := json.loads(line))["check"] == "docker daemon")
-    assert "the engine has no runtime nvidia" in told["message"]
+    assert "the engine has no runtime nvidia" in office.verdicts()["gpu01", "docker daemon"][1]
     assert "prove" in office.run("plan").out

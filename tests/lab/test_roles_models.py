@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,44 +24,10 @@ from tests.lab.prepare import Lab
 from tests.lab.reached import Desk
 from tests.lab.registry import Fault, Registry
 from tests.lab.registry import registry as serving
+from tests.lab.server import Server
 from tests.lab.wait import until
 
 STORE = "/usr/share/ollama/.ollama/models"
-URL = "http://127.0.0.1:11434/api"
-
-
-@dataclass
-class Server:
-    """The host with its Ollama."""
-
-    host: LabHost
-
-    def get(self, call: str) -> Any:
-        return json.loads(self.host.check(f"curl -sS {URL}/{call}"))
-
-    def post(self, call: str, **body: Any) -> Any:
-        self.host.put("/root/body.json", json.dumps(body).encode())
-        return json.loads(self.host.check(f"curl -sS --data-binary @/root/body.json {URL}/{call}"))
-
-    def names(self) -> list[str]:
-        return sorted(model["name"] for model in self.get("tags")["models"])
-
-    def generate(self, model: str) -> Any:
-        return self.post("generate", model=model, prompt="a", stream=False, options={"num_predict": 3})
-
-    def greedy(self, model: str) -> str:
-        """What it says when it has no choice."""
-        options = {"num_predict": 20, "temperature": 0, "seed": 1}
-        answer = self.post("generate", model=model, prompt="the first day", stream=False, options=options)
-        return str(answer["response"])
-
-    def empty(self) -> None:
-        """No model, no blob."""
-        for name in self.names():
-            self.post("generate", model=name, keep_alive=0)
-        until(lambda: not self.get("ps")["models"], "all models unloaded")
-        self.host.check(f"systemctl stop ollama; rm -rf {STORE}/*; systemctl start ollama")
-        until(lambda: self.host.exec(f"curl -sSf {URL}/version").rc == 0, "ollama")
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +43,13 @@ def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 @pytest.fixture
 def server(served: Server) -> Iterator[Server]:
+    """One without a model, without a blob, on a host that knows nothing of an earlier run."""
     yield served
-    served.empty()
-    served.host.check("rm -rf /var/lib/provision")
+    for name in served.names():
+        served.unload(name)
+    until(lambda: not served.loaded(), "all models unloaded")
+    served.host.check(f"systemctl stop ollama; rm -rf {STORE}/* /var/lib/provision; systemctl start ollama")
+    served.wait()
 
 
 @pytest.fixture
@@ -223,7 +193,7 @@ def test_a_gguf_file_of_this_machine_is_uploaded_once(applier: Applier, server: 
     (change,) = applier.plan(wanted).changes
     assert change.why.startswith("made from another file")
     applier.apply(wanted)
-    assert server.get("ps")["models"] == []
+    assert server.loaded() == []
     assert applier.plan(wanted).changes == ()
 
 
@@ -318,12 +288,11 @@ def test_it_is_made_again_when_its_base_changed(applier: Applier, server: Server
 def test_new_settings_count_at_once_although_the_model_was_in_memory(applier: Applier, server: Server) -> None:
     applier.apply(*helper())
     server.generate("helper")
-    assert [model["name"] for model in server.get("ps")["models"]] == ["helper:latest"]
+    assert server.loaded() == ["helper:latest"]
     applier.apply(*helper(CHANGES["a parameter"]))
-    assert server.get("ps")["models"] == []
+    assert server.loaded() == []
     server.generate("helper")
-    digest = next(model["digest"] for model in server.get("tags")["models"] if model["name"] == "helper:latest")
-    assert server.get("ps")["models"][0]["digest"] == digest
+    assert server.get("ps")["models"][0]["digest"] == server.digests()["helper:latest"]
 
 
 def test_old_settings_that_an_interrupted_run_left_in_memory_are_found(applier: Applier, server: Server) -> None:
@@ -333,7 +302,7 @@ def test_old_settings_that_an_interrupted_run_left_in_memory_are_found(applier: 
     base, changed = helper(CHANGES["the system prompt"])
     server.post("create", **changed.body() | {"stream": False})
     assert actions(applier.apply(base, changed)) == ["unload model:helper:latest"]
-    assert server.get("ps")["models"] == []
+    assert server.loaded() == []
 
 
 def test_a_model_from_a_file_beside_its_modelfile(applier: Applier, server: Server) -> None:
@@ -355,7 +324,7 @@ def test_an_adapter_is_uploaded_and_counts(applier: Applier, server: Server, tmp
     kinds = {layer["mediaType"].rpartition(".")[2]: layer["digest"] for layer in layers}
     assert kinds["adapter"] == f"sha256:{digest}"
     # The server loads it into its model and generates other words.
-    words = [server.greedy(model) for model in ("tiny", "adapted")]
+    words = [server.generate(model, num_predict=20, temperature=0, seed=1)["response"] for model in ("tiny", "adapted")]
     assert words[0] != words[1]
     assert applier.plan(base, adapted(lora.adapter())).changes == ()
     other = Path(shutil.copy(lora.adapter(), tmp_path / "other.gguf"))
@@ -385,7 +354,7 @@ def test_a_server_that_does_not_run_is_told(applier: Applier, server: Server) ->
             applier.apply(OllamaModel("tiny", gguf=gguf.tiny()))
     finally:
         server.host.check("systemctl start ollama")
-        until(lambda: server.host.exec(f"curl -sSf {URL}/version").rc == 0, "ollama")
+        server.wait()
 
 
 def test_an_inventory_with_models_of_every_kind(server: Server, registry: Registry, tmp_path: Path) -> None:

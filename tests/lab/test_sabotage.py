@@ -3,7 +3,6 @@
 The named check fails with its cause, what depends on it is blocked, nothing else fails; `apply` repairs it.
 """
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,10 +29,8 @@ class Converged:
 
     def verify(self) -> dict[str, tuple[str, str]]:
         """Check -> (status, message), without those that passed."""
-        ended = self.office.run("verify", "--json", timeout=600)
-        found = [json.loads(line) for line in ended.out.splitlines()]
-        assert found, ended.err
-        return {one["check"]: (one["status"], one["message"]) for one in found if one["status"] != "passed"}
+        found = self.office.verdicts()
+        return {check: verdict for (_, check), verdict in found.items() if verdict[0] != "passed"}
 
 
 def office(lab: Lab, folder: pytest.TempPathFactory, host: LabHost, name: str, roles: list[str]) -> Office:

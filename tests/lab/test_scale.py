@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from provision.twin.server import free_port
 from tests.lab.cli import ROOT, Office
-from tests.lab.hosts import free_port
 from tests.lab.light import light_hosts
 from tests.lab.strange import endless, hanging
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -24,14 +23,6 @@ def of_no_family() -> Iterator[str]:
     client().api.import_image_from_data(packed({"etc/motd": Entry(b"hello")}), repository=image[:-2], tag="1")
     yield image
     client().images.remove(image)
-
-
-@pytest.fixture
-def fleet(lab: Lab, tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path)
-    made.write(THREE)
-    yield made
-    made.run("twin", "down")
 
 
 def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:

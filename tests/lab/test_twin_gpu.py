@@ -11,25 +11,23 @@ from tests.lab.machine import client
 from tests.lab.mirror import mirror
 from tests.lab.prepare import Lab
 from tests.lab.toolkit import toolkit
-from tests.lab.twins import Fleet
+from tests.lab.twins import Fleet, fleet_of
 
 
 @pytest.fixture
 def fleet(lab: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A server whose GPU works and one whose driver was upgraded without a reboot; NVIDIA's toolkit from a mirror."""
-    made = Fleet(tmp_path)
     packages = toolkit(tmp_path_factory.mktemp("t"))
     with mirror() as served:
-        served.files = {f"/deb/amd64/{name}": content for name, content in packages.files.items()}
-        served.files |= {f"/deb/amd64/./{name}": content for name, content in packages.files.items()}
-        nvidia = {"repository": f"{served.url}/deb", "key": str(packages.key), "fingerprint": packages.fingerprint}
+        served.files |= packages.files
+        nvidia = packages.settings(served.url)
         hosts = {
             "gpu01": {"twin": {"gpu": "nvidia-rtx-4090"}},
             "gpu02": {"twin": {"gpu": "nvidia-mismatch"}},
         }
-        made.write({"all": {"vars": {"provision_roles": ["base", "nvidia"], "nvidia": nvidia}, "hosts": hosts}})
-        yield made
-        made.run("twin", "down")
+        inventory = {"all": {"vars": {"provision_roles": ["base", "nvidia"], "nvidia": nvidia}, "hosts": hosts}}
+        with fleet_of(inventory, tmp_path) as made:
+            yield made
 
 
 def facts(fleet: Fleet, host: str) -> Facts:

@@ -25,7 +25,7 @@ class Toolkit:
     """A flat repository.
 
     Args:
-        files: name -> content.
+        files: path -> content, for `Mirror.files`.
         key: file of the key that signs it.
         fingerprint: of the key.
     """
@@ -33,6 +33,10 @@ class Toolkit:
     files: Mapping[str, bytes]
     key: Path
     fingerprint: str
+
+    def settings(self, mirror: str) -> dict[str, str]:
+        """Of the role `nvidia`, for a mirror at this address that serves the files."""
+        return {"repository": f"{mirror}/deb", "key": str(self.key), "fingerprint": self.fingerprint}
 
 
 def toolkit(folder: Path, version: str = "1.20.0-1") -> Toolkit:
@@ -43,7 +47,8 @@ def toolkit(folder: Path, version: str = "1.20.0-1") -> Toolkit:
         _package(folder / name, name, version)
         run(("dpkg-deb", "--root-owner-group", "--build", folder / name, place), what=name)
     sign(place)
-    files = {file.name: file.read_bytes() for file in place.iterdir()}
+    # apt asks a flat repository for `./NAME`, too.
+    files = {f"/deb/amd64/{dot}{file.name}": file.read_bytes() for file in place.iterdir() for dot in ("", "./")}
     return Toolkit(files, place / "gpg", (place / "fingerprint").read_text())
 
 

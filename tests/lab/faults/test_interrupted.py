@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.lab.blocking import BLOCKED, blocked
+from tests.lab.blocking import killed_at
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.wait import until
@@ -48,12 +48,7 @@ def test_killed_in_a_job_the_job_goes_on_and_the_next_run_rejoins_it(
 
 def test_killed_before_a_job_the_next_run_starts_it(office: Office, host: LabHost) -> None:
     office.variables["files"] = {"jobs": {"/srv/files/made": "mkdir -p /srv/files; touch /srv/files/made"}}
-    with blocked(host, "systemd-run", when="provision-made") as let_go:
-        process = office.start("apply")
-        until(lambda: host.exec(f"ls {BLOCKED}").rc == 0, "the start of the job")
-        process.kill()
-        process.communicate(timeout=60)
-        let_go()
+    killed_at(office, host, "systemd-run", "provision-made")
     assert host.exec("ls /srv/files/made").rc
     assert "1 changed" in office.check("apply")
     assert "0 changed" in office.check("apply")

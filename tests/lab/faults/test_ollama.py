@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.blocking import BLOCKED, blocked
+from tests.lab.blocking import killed_at
 from tests.lab.cli import Office
 from tests.lab.hosts import LabHost
 from tests.lab.mirror import Mirror, expired_certificate, mirror
@@ -146,12 +146,7 @@ ENVIRON = "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value ollama)/env
 
 def test_killed_between_the_drop_in_and_the_restart_the_next_run_restarts(office: Office, host: LabHost) -> None:
     use(office, "0.9.3", environment={"OLLAMA_KEEP_ALIVE": "31m"})
-    with blocked(host, "systemctl", when="restart ollama.service") as let_go:
-        process = office.start("apply")
-        until(lambda: host.exec(f"ls {BLOCKED}").rc == 0, "the restart")
-        process.kill()
-        process.communicate(timeout=60)
-        let_go()
+    killed_at(office, host, "systemctl", "restart ollama.service")
     assert "OLLAMA_KEEP_ALIVE=31m" in host.check("cat /etc/systemd/system/ollama.service.d/zz-provision.conf")
     assert "OLLAMA_KEEP_ALIVE=31m" not in host.check(ENVIRON)
     assert re.search(r"restart +service:ollama +it runs with older settings", office.check("plan"))

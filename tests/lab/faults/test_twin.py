@@ -8,26 +8,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
 from provision.errors import HostError
 from provision.twin import hosts, names
 from provision.twin.hosts import Material, Twin
+from provision.twin.server import free_port
 from tests.lab import images
 from tests.lab.machine import client
-from tests.lab.prepare import Lab
-from tests.lab.twins import THREE, Fleet
+from tests.lab.twins import Fleet
 from tests.lab.wait import until
-
-
-@pytest.fixture
-def fleet(lab: Lab, tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path)
-    made.write(THREE)
-    yield made
-    made.run("twin", "down")
 
 
 def test_what_a_killed_run_left_is_finished_by_the_next_and_removed_by_down(fleet: Fleet) -> None:
@@ -83,17 +74,16 @@ def test_a_port_that_is_taken_is_left_for_another(fleet: Fleet, monkeypatch: pyt
     key = subprocess.run(["ssh-keygen", "-y", "-f", images.key()], capture_output=True, text=True, check=True).stdout
     material = {"a": Material(images.tag("debian-13", "plain"))}
     twin = Twin(client(), fleet.path)
-    ask = hosts._free_port
     said: list[str] = []
     try:
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = other.getsockname()[1]
-            monkeypatch.setattr(hosts, "_free_port", lambda at: taken)
+            monkeypatch.setattr(hosts, "free_port", lambda at: taken)
             with pytest.raises(HostError, match=f"a: its twin does not start: .*{taken}.*; end what holds the port"):
                 twin.up(material, {"a"}, key, said.append)
             assert (twin.hosts(), said) == ([], [])
-            ports = iter((taken, ask("127.0.0.1")))
-            monkeypatch.setattr(hosts, "_free_port", lambda at: next(ports))
+            ports = iter((taken, free_port()))
+            monkeypatch.setattr(hosts, "free_port", lambda at: next(ports))
             (made,) = twin.up(material, {"a"}, key, said.append)
             assert (made.status, made.port == taken, len(said)) == ("running", False, 1)
             # One that was given away while the twin was down: it is told, and the twin is still there.
