@@ -253,6 +253,9 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         show(found.results, options)
         proof.checks = found.results
         proof.problems += [str(problem) for problem in found.problems]
+        if found.code in (3, 130):
+            # Wrong input, such as a test that cannot be read, or Ctrl-C.
+            return found.code
     with taking("apply again", proof), running(options, fleet) as run:
         proof.second = {name: done.changed for name, done in apply_all(run).items()}
         return failed(code, "the second apply", proof) if (code := run.end()) else 0

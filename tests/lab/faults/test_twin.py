@@ -128,14 +128,22 @@ def _copy(one: socket.socket, other: socket.socket) -> None:
 
 def test_twins_on_an_engine_elsewhere_are_reached_there(fleet: Fleet) -> None:
     fleet.write({"all": {"vars": {"provision_roles": []}, "hosts": {"a": {}}}})
+    own = fleet.folder / "tests" / "test_own.py"
+    own.parent.mkdir()
+    own.write_text("def test_it(host):\n    assert host.check_output('hostname') == 'a'\n")
     with an_engine_elsewhere() as engine:
-        assert "twin test: passed" in fleet.check("twin", "test", "--keep", DOCKER_HOST=engine)
+        said = fleet.check("twin", "test", "--keep", DOCKER_HOST=engine)
+        assert "test_own.py::test_it  ok" in said
+        assert "twin test: passed" in said
         (twin,) = map(json.loads, fleet.check("twin", "list", "--json", DOCKER_HOST=engine).splitlines())
         assert [host["at"] for host in twin["hosts"]] == ["127.0.0.2"]
         (bindings,) = client().containers.get(fleet.containers()["a"]).attrs["HostConfig"]["PortBindings"].values()
         assert [one["HostIp"] for one in bindings] == [""]
         assert fleet.check("twin", "ssh", "a", "--", "hostname", DOCKER_HOST=engine) == "a\n"
-        fleet.check("twin", "down", DOCKER_HOST=engine)
+        own.write_text("def test_it(host)\n")
+        wrong = fleet.run("twin", "test", DOCKER_HOST=engine)
+        told = "tests/test_own.py:1: SyntaxError: expected ':'; its tests were not run"
+        assert (wrong.rc, f"  {told}" in wrong.out.splitlines()) == (3, True), wrong.out
     assert fleet.containers() == {}
 
 
