@@ -16,7 +16,8 @@ from tests.lab.visitor import Visitor
 from tests.lab.wait import until
 
 IT, PASSWORD = "it@office.lan", "password-of-it"
-OLLAMA, WEB = 11434, 8080
+# WEB is not the port in the container: what Docker publishes has another destination behind its own rules.
+OLLAMA, WEB = 11434, 3000
 # The firewall in the packages of the distribution, with the way in that an administrator leaves open.
 UFW = "ufw allow 22/tcp >/dev/null && ufw --force enable >/dev/null"
 ZONE = (
@@ -73,7 +74,12 @@ def guarded(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guar
             office.variables["ollama"]["allow_networks"] = visitors
             office.variables["models"] = {"tiny": {"gguf": str(lab.artifacts / "tiny.gguf")}}
             admin = {"email": IT, "password": {"secret": "env:IT_PASSWORD"}}
-            office.variables["open_webui"] = {"admin": admin, "network": "bridge", "allow_networks": visitors}
+            office.variables["open_webui"] = {
+                "admin": admin,
+                "network": "bridge",
+                "port": WEB,
+                "allow_networks": visitors,
+            }
             yield Guarded(host, office, friend, stranger)
         finally:
             for one in started:
