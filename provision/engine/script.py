@@ -21,15 +21,20 @@ LIMIT = 1 << 20
 LANES = 4
 """Probes that run at a time."""
 
+# A name that nobody can guess needs no mktemp.
 _BEGIN = """\
-umask 022
-PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=${{PATH:+$PATH:}}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
-d=$(mktemp -d /run/provision-XXXXXXXX 2>/dev/null || mktemp -d) || exit 125
+d=/run/provision-{name}
 trap 'rm -rf "$d"' EXIT
 trap 'exit 129' HUP INT TERM
-mkdir "$d/tmp" "$d/out" || exit 125
+umask 077
+if ! mkdir "$d" "$d/tmp" "$d/out" 2>/dev/null; then
+    d=${{TMPDIR:-/tmp}}/provision-{name}
+    mkdir "$d" "$d/tmp" "$d/out" || exit 125
+fi
+umask 022
 PROVISION_TMP=$d/tmp
 export PROVISION_TMP
 """
@@ -142,7 +147,7 @@ def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
         queues[0 if shared else next(free)].append(part)
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
-    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+    return Script(_begin() + body + end, tuple(fragments), nonce)
 
 
 def chain(fragments: Mapping[str, str]) -> Script:
@@ -155,7 +160,11 @@ def chain(fragments: Mapping[str, str]) -> Script:
     for number, fragment in enumerate(fragments.values()):
         body += 'if [ -z "$stop" ]; then\n' + _fragment(number, fragment, "") + _STOP.format(number=number) + "fi\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten=_SHORTEN)
-    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+    return Script(_begin() + body + end, tuple(fragments), nonce)
+
+
+def _begin() -> str:
+    return _BEGIN.format(name=random.token_hex(16))
 
 
 def _together(kind: type[Together], asked: Mapping[int, Together]) -> str:

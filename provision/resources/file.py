@@ -57,7 +57,7 @@ class Look(Together):
     def among(cls, *parts: str) -> Self:
         """A probe of several parts, one after the other: looks, the last of them, and fragments that fit among them.
 
-        Such a fragment runs in the shell that all looks share: no `exit`, and no variables but `a`, `b` and `c`.
+        Such a fragment runs in the shell that all looks share: it must not `exit`, nor set `d`, `stats` or `sums`.
         """
         looks = [part for part in parts if isinstance(part, Look)]
         calls = (part._calls if isinstance(part, Look) else part.rstrip("\n") for part in parts)

@@ -5,7 +5,7 @@ its process) or that is older than its files is restarted, whoever changed them 
 enough for is taken over by one, if the process had taken over everything before it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -59,25 +59,42 @@ class Shown(Together):
         files: paths; their times are wanted, and that of the process's start.
     """
 
-    unit: str
+    _unit: str
+    _files: tuple[str, ...]
     _call: str
 
     def __new__(cls, unit: str, spec: bool, files: Sequence[str]) -> Self:
         """The fragment that works alone."""
-        call = " ".join(("about", quote(unit), quote(SPEC if spec else ""), *(quote(path) for path in files)))
-        made = super().__new__(cls, f"shown=''\n{_ABOUT}{call} || exit 1\n")
-        made.unit, made._call = unit, call
+        call = f"about {quote(unit)} {quote(SPEC if spec else '')} {quote('times' if files else '')}"
+        files = (_reloaded(unit), *files) if files else ()
+        made = super().__new__(cls, f"shown=''\n{_times(files)}{_ABOUT}{call} || exit 1\n")
+        made._unit, made._files, made._call = unit, files, call
         return made
 
     @classmethod
     def prepare(cls, asked: Sequence[Together]) -> str:
-        """One question for all; the answers come in this order."""
-        units = " ".join(quote(one.unit) for one in asked if isinstance(one, Shown))
-        return f"shown=$(systemctl show -p {_PROPERTIES} -- {units})\n{_ABOUT}"
+        """One question for all; the answers come in this order. The times of all files are each one's answer."""
+        ours = [one for one in asked if isinstance(one, Shown)]
+        units = " ".join(quote(one._unit) for one in ours)
+        files = dict.fromkeys(path for one in ours for path in one._files)
+        return f"shown=$(systemctl show -p {_PROPERTIES} -- {units})\n{_times(files)}{_ABOUT}"
 
     def shared(self) -> str:
         """The next of the answers."""
         return self._call
+
+
+def _reloaded(unit: str) -> str:
+    return f"{RELOADED}/{unit}"
+
+
+def _times(files: Iterable[str]) -> str:
+    """Leaves in $times when the host started and when these files were changed; those that are missing are left out."""
+    if not files:
+        return "times=''\n"
+    paths = " ".join(quote(path) for path in files)
+    boot = "sed -n 's/^btime /btime=/p' /proc/stat"
+    return f"times=$(\n{boot}\nstat -c 'file=%Y %n' -- {paths} 2>/dev/null\n)\n"
 
 
 @dataclass(frozen=True)
@@ -137,10 +154,10 @@ class Service:
         logs = [line.partition("=")[2] for line in section.lines if line.startswith("log=")]
         files = [line.partition("=")[2].partition(" ") for line in section.lines if line.startswith("file=")]
         times = {path: float(when) for when, _, path in files if when.isdigit()}
-        started, reloaded = _started(lines), times.pop(f"{RELOADED}/{self.unit}", 0.0)
+        started = _started(lines)
         if started:
-            started = max(started, reloaded)
-        newest = max(((when, path) for path, when in times.items()), default=(0.0, ""))
+            started = max(started, times.get(_reloaded(self.unit), 0.0))
+        newest = max(((times[path], path) for path in self.files if path in times), default=(0.0, ""))
         return Running(lines, lines.get("spec", ""), started, newest[0], newest[1], " | ".join(logs))
 
     def plan(self, observed: Running, pending: Pending) -> Change | None:
@@ -196,7 +213,7 @@ class Service:
             yield Run(f"{boot}\n", timeout=self.timeout)
         elif change.action == "reload":
             reload = self.on_reload or f"systemctl reload {unit} || exit 1\n"
-            mark = f"{RELOADED}/{self.unit}"
+            mark = _reloaded(self.unit)
             done = f"{boot or ':'} || exit 1\nmkdir -p {RELOADED} && touch {quote(mark)}\n"
             yield Run(_guarded(reload, self.on_failure) + done, timeout=self.timeout)
         else:
@@ -211,13 +228,12 @@ def _guarded(fragment: str, undo: str) -> str:
     return f"(\n{fragment.rstrip()}\n) || {{\n{undo.rstrip() or ':'}\nexit 1\n}}\n"
 
 
-# Answers are parted by an empty line. One that is not there, because systemctl gave up before it, is asked for by itself.
+# An empty line parts the answers. One that is not there, because systemctl gave up before it, is asked for by itself.
 _ABOUT = f"""\
 nl='
 '
 about() {{
-    u=$1 wanted=$2
-    shift 2
+    u=$1 wanted=$2 watched=$3
     s=${{shown%%"$nl$nl"*}}
     shown=${{shown#"$s"}}
     shown=${{shown#"$nl$nl"}}
@@ -227,9 +243,9 @@ about() {{
     p=${{p%%[!0-9]*}}
     if [ "${{p:-0}}" -gt 0 ]; then
         [ -z "$wanted" ] || tr '\\0' '\\n' <"/proc/$p/environ" | sed -n "s/^$wanted=/spec=/p"
-        [ $# = 0 ] || sed -n 's/^.*) /stat=/p; s/^btime /btime=/p' "/proc/$p/stat" /proc/stat
+        if [ -n "$watched" ] && read -r x <"/proc/$p/stat"; then printf 'stat=%s\\n' "${{x##*) }}"; fi
     fi
-    [ $# = 0 ] || stat -c 'file=%Y %n' -- {RELOADED}/"$u" "$@" 2>/dev/null
+    [ -z "$watched" ] || printf '%s\\n' "$times"
     case $s in
     *ActiveState=failed* | *ActiveState=activating*)
         journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/'
