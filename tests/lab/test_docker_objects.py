@@ -72,7 +72,7 @@ _TOLD = '#!/bin/sh\necho docker >>/root/told\nexec /usr/bin/docker "$@"\n'
 def test_asked_together_they_are_what_the_docker_program_says(applier: Applier, docker: LabHost) -> None:
     env = {"TEXT": 'two\nlines "Status":"running"'}
     running, ended = replace(SLEEP, env=env), replace(SLEEP, name="ended")
-    missing: list[Resource] = [Container("none", "tiny:none"), Volume("none"), Network("none"), Image("lan:5000/no:1")]
+    missing: list[Resource] = [Container("none", "tiny:none"), Volume("none"), Network("nonet"), Image("lan:5000/no:1")]
     there: list[Resource] = [running, ended, Volume("data"), Network("ai"), Image("tiny:1", tags=("tiny:2",))]
     applier.apply(*there[:4])
     docker.check("docker kill ended")
