@@ -21,15 +21,20 @@ LIMIT = 1 << 20
 LANES = 4
 """Probes that run at a time."""
 
+# A name that nobody can guess needs no mktemp.
 _BEGIN = """\
-umask 022
-PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=${{PATH:+$PATH:}}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
-_provision=$(mktemp -d /run/provision-XXXXXXXX 2>/dev/null || mktemp -d) || exit 125
+_provision=/run/provision-{name}
 trap 'rm -rf "$_provision"' EXIT
 trap 'exit 129' HUP INT TERM
-mkdir "$_provision/tmp" "$_provision/out" || exit 125
+umask 077
+if ! mkdir "$_provision" "$_provision/tmp" "$_provision/out" 2>/dev/null; then
+    _provision=${{TMPDIR:-/tmp}}/provision-{name}
+    mkdir "$_provision" "$_provision/tmp" "$_provision/out" || exit 125
+fi
+umask 022
 PROVISION_TMP=$_provision/tmp
 export PROVISION_TMP
 """
@@ -146,7 +151,7 @@ def probes(fragments: Mapping[str, str], lanes: int = LANES) -> Script:
         queues[0 if shared else next(free)].append(part)
     body = "".join("{\n" + "".join(queue) + "} &\n" for queue in queues if queue) + "wait\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten="")
-    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+    return Script(_begin() + body + end, tuple(fragments), nonce)
 
 
 def chain(fragments: Mapping[str, str]) -> Script:
@@ -159,7 +164,11 @@ def chain(fragments: Mapping[str, str]) -> Script:
     for number, fragment in enumerate(fragments.values()):
         body += 'if [ -z "$stop" ]; then\n' + _fragment(number, fragment, "") + _STOP.format(number=number) + "fi\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten=_SHORTEN)
-    return Script(_BEGIN + body + end, tuple(fragments), nonce, chained=True)
+    return Script(_begin() + body + end, tuple(fragments), nonce, chained=True)
+
+
+def _begin() -> str:
+    return _BEGIN.format(name=random.token_hex(16))
 
 
 def _together(kind: type[Together], asked: Mapping[int, Together]) -> str:

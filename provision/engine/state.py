@@ -63,7 +63,8 @@ class State:
 
 def probe(folder: str = FOLDER) -> str:
     """A fragment that prints the key and the file."""
-    return f"cat {quote(folder + '/key')} 2>/dev/null || echo\ncat {quote(folder + '/state.json')} 2>/dev/null || :\n"
+    key, listed = quote(f"{folder}/key"), quote(f"{folder}/state.json")
+    return f"[ -s {key} ] || echo\ncat {key} {listed} 2>/dev/null || :\n"
 
 
 def observe(section: Section) -> State:

@@ -31,7 +31,7 @@ def script(readings: bool, paths: Iterable[str] = ()) -> str:
     """The probe: POSIX sh, read only, for `parse`.
 
     Args:
-        readings: also how the host is now; without, only what it is (some 20 ms of the host's CPU instead of 60).
+        readings: also how the host is now; without, only what it is (some 10 ms of the host's CPU instead of 60).
         paths: directories whose file systems are wanted beside `PATHS`, such as the models' own. They need not exist.
 
     Raises:

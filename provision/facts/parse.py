@@ -185,10 +185,7 @@ def _model(records: Records) -> str:
 
 
 def _engine(records: Records) -> str:
-    """`docker-ce` for `/var/lib/dpkg/info/docker-ce.list`."""
-    return next(
-        (_word(path.rpartition("/")[2].removesuffix(".list"), 32) for path in records.all("docker_package")), ""
-    )
+    return next((_word(name, 32) for name in records.all("docker_package")), "")
 
 
 def _groups(records: Records) -> dict[str, int]:

@@ -40,6 +40,20 @@ lines() { # KEY: each line that a command printed, 1000 at most
     sed "s/^/$1=/;1000q"
 }
 
+each() { # KEY TEXT: each line of a short text that is there already, 1000 at most; `lines` would be a process
+    left=1000
+    set -f
+    IFS='
+'
+    for value in $2; do
+        [ "$left" -gt 0 ] || break
+        left=$((left - 1))
+        say "$1" "$value"
+    done
+    unset IFS
+    set +f
+}
+
 first() { # KEY PATH: the first line of a regular file (a pipe would block)
     at "$2"
     [ -f "$at" ] || return 0
@@ -48,11 +62,10 @@ first() { # KEY PATH: the first line of a regular file (a pipe would block)
     say "$1" "$value"
 }
 
-file() { # KEY PATH: the lines of a file, 64 KiB at most; the echo ends a last line that has no newline
+file() { # KEY PATH: the lines of a file, 64 KiB at most
     at "$2"
     [ -f "$at" ] || return 1
-    head -c 65536 "$at" | lines "$1"
-    echo
+    each "$1" "$(head -c 65536 "$at")"
 }
 
 mark() { # NAME PATH...: whether one of them exists
@@ -94,7 +107,7 @@ system() {
         [ -f "$at" ] && say time_daemon "$unit"
     done
     at /etc/group
-    grep -E '^(render|video|docker|ollama):' "$at" | lines group
+    sed -n -E 's/^(render|video|docker|ollama):/group=&/p' "$at"
 }
 
 marks() {
@@ -199,7 +212,7 @@ nvidia() {
     *"not a valid field"*) query "$fields" ;;
     esac
     rm -rf "$folder"
-    printf '%s\n' "$answer" | lines smi
+    each smi "$answer"
 }
 
 amd() {
@@ -215,7 +228,7 @@ nodes() { # device files that AMD's and Intel's GPUs compute through: mode and n
     at /dev/kfd
     [ -e "$at" ] || [ -e "$1" ] || return 0
     owners=$(stat -L -c '%a %g' "$at" "$@")
-    printf '%s\n' "$owners" | lines node
+    each node "$owners"
     numbers=$(printf '%s\n' "$owners" | sed '/ 0$/d;s/.* /:/;s/$/:/')
     at /etc/group
     [ -z "$numbers" ] || grep -F "$numbers" "$at" | lines group
@@ -224,8 +237,11 @@ nodes() { # device files that AMD's and Intel's GPUs compute through: mode and n
 engine() { # the package that Docker came with, in dpkg's and pacman's own lists: asking them would cost half of this part
     # (rpm has none that sh can read, and is asked where something is there; dpkg proves nothing: Fedora has one)
     at /var/lib/dpkg/info
-    grep -lE '^/usr/s?bin/dockerd$' "$at"/docker-ce.list "$at"/docker.io.list "$at"/moby-engine.list | lines docker_package
-    grep -lx /usr/bin/docker "$at"/podman-docker.list | lines docker_package
+    for package in docker-ce docker.io moby-engine podman-docker; do
+        program='/usr/s?bin/dockerd'
+        [ "$package" != podman-docker ] || program=/usr/bin/docker
+        [ -f "$at/$package.list" ] && grep -qxE "$program" "$at/$package.list" && say docker_package "$package"
+    done
     at /var/lib/pacman/local
     for package in docker podman-docker; do
         for folder in "$at/$package"-[0-9]*; do [ -d "$folder" ] && say docker_package "$package"; done
@@ -239,7 +255,7 @@ engine() { # the package that Docker came with, in dpkg's and pacman's own lists
         [ $# -gt 0 ] && rpm -qf --qf '%{NAME}\n' "$@" | grep -xE 'docker-ce|moby-engine|docker|podman-docker' | lines docker_package
     fi
     at /snap/docker
-    [ -d "$at" ] && say docker_package /snap
+    [ -d "$at" ] && say docker_package snap
 }
 
 address() { # 192.0.2.1 and 2001:db8::1 are for documentation: nothing is sent, the kernel only names the way
@@ -247,7 +263,7 @@ address() { # 192.0.2.1 and 2001:db8::1 are for documentation: nothing is sent, 
         route=$(ip -o route get 192.0.2.1)
         case $route in *" src "*) ;; *) route=$(ip -o -6 route get 2001:db8::1) ;; esac
         case $route in *" src "*) ;; *) route=$(ip -o -4 addr show scope global) ;; esac
-        printf '%s\n' "$route" | lines ip
+        each ip "$route"
     else
         file route /proc/net/route
         file fib /proc/net/fib_trie

@@ -45,7 +45,7 @@ class Together(str):
         raise NotImplementedError
 
     def shared(self) -> str:
-        """What prints this one's answer after `prepare`, in the same shell: it must not `exit`."""
+        """What prints this one's answer after `prepare`, in the same shell: it must not `exit`, nor set `d`."""
         raise NotImplementedError
 
 

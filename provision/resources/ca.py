@@ -69,7 +69,7 @@ class Certificates:
 
     def probe(self) -> str:
         """Whether the bundle has it, then the file."""
-        return f"if {self._known()}; then echo known; else echo new; fi\n{Look(self.file.path, content=True)}"
+        return Look.among(f"if {self._known()}; then echo known; else echo new; fi", self.file.probe())
 
     def _known(self) -> str:
         if self.family == "debian":

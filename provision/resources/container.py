@@ -139,12 +139,10 @@ class Container:
     def probe(self) -> str:
         """The container, one that an interrupted replacement left, the image; last lines if it does not run."""
         logs = f"timeout 10 docker logs --tail 15 {quote(self.name)} 2>&1 | sed 's/^/log /'"
-        return (
-            docker_cli.TOOLS
-            + f"said=$(inspect container {quote(self.name)} {quote(container_swap.parked(self.name))})\n"
-            + "printf '%s\\n' \"$said\"\n"
-            + docker_cli.inspect("image", self.image_name)
-            + f'case $said in *\'"Status":"running"\'*) ;; *\'"State":\'*) {logs} ;; esac\n'
+        return docker_cli.Inspect(
+            ("image", (self.image_name,)),
+            ("container", (self.name, container_swap.parked(self.name))),
+            then=f'case $said in *\'"Status":"running"\'*) ;; *\'"State":\'*) {logs} ;; esac\n',
         )
 
     def observe(self, section: Section) -> Found:

@@ -68,11 +68,10 @@ class DerivedModel:
 
     def probe(self) -> str:
         """The server's lists, the manifests of this model and of its base with their small layers."""
-        parts = [model_store.tools(self.server), "ask tags", "ask ps", f"manifest own {quote(self.local.path)}"]
+        parts = ["ask tags", "ask ps", f"manifest own {quote(self.local.path)}"]
         if self.source is not None:
             parts.append(f"manifest base {quote(self.source.path)}")
-        parts += [blob_size(digest, digest) for digest in self._uploads]
-        return "\n".join(parts) + "\n"
+        return model_store.stored(self.server, *parts, *(blob_size(digest, digest) for digest in self._uploads))
 
     def observe(self, section: Section) -> Store:
         """What is there.

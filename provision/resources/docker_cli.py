@@ -1,10 +1,12 @@
-"""Probes of Docker objects by the `docker` program, and the labels that we put on what we make."""
+"""Probes of Docker objects, and the labels that we put on what we make."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
+from urllib.parse import quote as urlquote
 
 from provision.dataclass import dataclass
-from provision.resources.base import Section
+from provision.resources.base import Section, Together
 from provision.values import printable, quote
 
 SPEC = "provision.spec"
@@ -14,11 +16,100 @@ PUBLIC = "provision.public"
 REPLACES = "provision.replaces"
 """Label: the id of the container that this one takes the place of."""
 
+SOCKET = "/var/run/docker.sock"
+"""Where the engine listens."""
+
 # `timeout`: a daemon that hangs must not hang the probe of everything else.
-TOOLS = """\
-if ! command -v docker >/dev/null 2>&1; then echo 'docker is not installed' >&2; exit 3; fi
-inspect() { kind=$1; shift; timeout 30 docker "$kind" inspect --format "$kind {{json .}}" "$@" 2>&1; }
+_PROGRAM = """\
+inspect() {
+    kind=$1
+    shift
+    said=$(timeout 30 docker "$kind" inspect --format "$kind {{json .}}" "$@" 2>&1)
+    printf '%s\\n' "$said"
+}
 """
+TOOLS = f"""\
+if ! command -v docker >/dev/null 2>&1; then echo 'docker is not installed' >&2; exit 3; fi
+{_PROGRAM}"""
+"""`inspect KIND NAME...` prints what `found` reads, and leaves it in $said."""
+
+# The same by the engine's own answers, of which the docker program's are copies. Whatever keeps curl from getting all
+# of them (no engine, no curl, another engine by a context) is left to the docker program and its words.
+_ANSWERS = """\
+nl='
+'
+a=$PROVISION_TMP/docker n=0 codes=''
+other=${{DOCKER_HOST-}}${{DOCKER_CONTEXT-}}
+if [ -S {socket} ] && [ -z "$other" ] && [ ! -e "${{HOME:-/root}}/.docker/contexts" ]; then
+    codes=$(
+        curl -sS -g --fail-early --noproxy '*' --max-time 10 --unix-socket {socket} -w '%{{http_code}} ' {urls}
+    ) || codes=
+fi
+if [ -n "$codes" ]; then
+    inspect() {{
+        kind=$1 said=
+        shift
+        for name; do
+            case ${{codes%% *}} in
+            200) said="$said$kind $(cat "$a-$n")$nl" ;;
+            404) ;;
+            *) said="$said$(cat "$a-$n")$nl" ;;
+            esac
+            codes=${{codes#* }}
+            n=$((n + 1))
+        done
+        printf '%s' "$said"
+    }}
+elif command -v docker >/dev/null 2>&1; then
+{program}else
+    inspect() {{
+        said=
+        echo 'docker is not installed' >&2
+    }}
+fi
+"""
+
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "volume": "/volumes/{}",
+    "network": "/networks/{}",
+}
+
+
+class Inspect(Together):
+    """A probe: `docker KIND inspect` of these objects, then a fragment that may look at $said of the last of them.
+
+    Together they are asked for by one curl: the docker program needs 25 ms of CPU for its start alone.
+
+    Args:
+        objects: (kind, its names).
+        then: the fragment.
+    """
+
+    _names: tuple[tuple[str, str], ...]
+    _calls: str
+
+    def __new__(cls, *objects: tuple[str, Sequence[str]], then: str = "") -> Self:
+        """The fragment that works alone."""
+        calls = "".join(inspect(kind, *names) for kind, names in objects) + then
+        made = super().__new__(cls, TOOLS + calls)
+        made._names = tuple((kind, name) for kind, names in objects for name in names)
+        made._calls = calls
+        return made
+
+    @classmethod
+    def prepare(cls, asked: Sequence[Together]) -> str:
+        """One request for each object."""
+        names = [name for one in asked if isinstance(one, Inspect) for name in one._names]
+        urls = (f"http://docker{_PATHS[kind].format(urlquote(name, safe='/:@'))}" for kind, name in names)
+        outputs = " ".join(f'-o "$a-{number}" {quote(url)}' for number, url in enumerate(urls))
+        return _ANSWERS.format(socket=SOCKET, urls=outputs, program=_PROGRAM)
+
+    def shared(self) -> str:
+        """What curl got, or what the docker program says."""
+        return self._calls
+
 
 _MISSING = ("no such container", "no such image", "no such volume", "no such network", "no such object", "not found")
 """What `docker inspect` says of an object that is not there, by kind and version."""

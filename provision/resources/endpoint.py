@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
+from provision.resources.get import Get
 from provision.values import printable, quote
 
 _BODY = 4096
@@ -55,10 +56,7 @@ class Endpoint:
 
     def probe(self) -> str:
         """Asks once; prints the body, then the status alone on the last line."""
-        return (
-            "command -v curl >/dev/null 2>&1 || { echo 'curl is not installed' >&2; exit 3; }\n"
-            f"curl -sS --noproxy '*' --max-time 2 --max-filesize 1048576 -w '\\n%{{http_code}}\\n' {quote(self.url)}\n"
-        )
+        return Get((self.url,), _PRINT.format(url=quote(self.url)))
 
     def observe(self, section: Section) -> Answered:
         """The answer; an address that does not answer is an answer too."""
@@ -100,6 +98,17 @@ class Endpoint:
             timeout=self.timeout + 30,
         )
 
+
+_PRINT = """\
+got {url}
+if [ "$code" = 000 ]; then
+    cat "$body.err" >&2
+    false
+else
+    cat "$body"
+    printf '\\n%s\\n' "$code"
+fi
+"""
 
 _WAIT = """\
 end=$(($(date +%s) + {seconds}))

@@ -43,28 +43,42 @@ class Look(Together):
         follow: a link to a directory counts as one.
     """
 
-    path: str
-    follow: bool
-    _call: str
+    _names: tuple[str, ...]
+    _calls: str
 
     def __new__(cls, path: str, content: bool = False, known: str = "", follow: bool = False) -> Self:
         """The fragment that works alone."""
         call = f"look {quote(path)} {SHOWN if content else -1} {quote(known)}"
-        if follow:
-            call = f"if [ -d {quote(path)} ]; then look {quote(path + '/.')} -1; else {call}; fi"
-        made = super().__new__(cls, f"stats='' sums=''\n{_LOOK}{call} || exit 1\n")
-        made.path, made.follow, made._call = path, follow, call
+        if not follow:
+            return cls._made((path,), call)
+        inside = f"{path}/."
+        return cls._made((inside,), f"if [ -d {quote(path)} ]; then look {quote(inside)} -1; else {call}; fi")
+
+    @classmethod
+    def among(cls, *parts: str) -> Self:
+        """A probe of several parts, one after the other: looks, the last of them, and fragments that fit among them.
+
+        Such a fragment runs in the shell that all looks share: it must not `exit`, nor set `d`, `stats` or `sums`.
+        """
+        looks = [part for part in parts if isinstance(part, Look)]
+        calls = (part._calls if isinstance(part, Look) else part.rstrip("\n") for part in parts)
+        return cls._made(tuple(name for look in looks for name in look._names), "\n".join(calls))
+
+    @classmethod
+    def _made(cls, names: tuple[str, ...], calls: str) -> Self:
+        made = super().__new__(cls, f"stats='' sums=''\n{_LOOK}{calls} || exit 1\n")
+        made._names, made._calls = names, calls
         return made
 
     @classmethod
     def prepare(cls, asked: Sequence[Together]) -> str:
         """One `stat` and one `sha256sum` for all."""
-        names = [f"{one.path}/." if one.follow else one.path for one in asked if isinstance(one, Look)]
+        names = [name for one in asked if isinstance(one, Look) for name in one._names]
         return _LOOK_AT_ALL.format(names=" ".join(quote(name) for name in names)) + _LOOK
 
     def shared(self) -> str:
         """What `prepare` found out."""
-        return self._call
+        return self._calls
 
 
 # A name that is not found there (it came in between, or is one that sha256sum escapes) is asked for by itself.

@@ -114,13 +114,16 @@ class Firewall:
 
     def probe(self) -> str:
         """Both files; the kernel's table and the unit where there are to be rules."""
-        files = f"echo --\n{Look(self.unit.path, content=True)}echo; echo --\n{Look(self.path, content=True)}"
+        files = ("echo --", self.unit.probe(), "echo; echo --", File(self.path, self.rules).probe())
         if not self.ports:
-            return files
-        return (
-            f"nft list chain inet {self.table} {self.mark} >/dev/null 2>&1 && echo loaded\n"
-            f'[ "$(systemctl is-enabled {self.service} 2>/dev/null)" = enabled ] && echo enabled\n'
-        ) + files
+            return Look.among(*files)
+        # What `systemctl enable` makes of the unit, which is looked at as well; asking systemctl costs a process.
+        wanted = f"/etc/systemd/system/sysinit.target.wants/{self.service}"
+        return Look.among(
+            f"nft list chain inet {self.table} {self.mark} >/dev/null 2>&1 && echo loaded",
+            f"[ -L {wanted} ] && [ -f {wanted} ] && echo enabled",
+            *files,
+        )
 
     def observe(self, section: Section) -> Loaded:
         """What is there.

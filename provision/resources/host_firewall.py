@@ -102,9 +102,10 @@ class HostFirewall:
 
     def probe(self) -> str:
         """Which one is active, and its rules, read from files: asking ufw or firewall-cmd takes Python's start."""
-        return _PROBE.format(
+        head = _PROBE.format(
             policy=quote(f"provision-{self.part}"), mark=quote(self.mark), call=_POLICY_CALL, firewalld=FIREWALLD
-        ) + Look(self.path, content=True)
+        )
+        return Look.among(head, Look(self.path, content=True))
 
     def observe(self, section: Section) -> Seen:
         """What is there.

@@ -11,13 +11,12 @@ from provision import localfiles
 from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Change, Job, Pending, Resource, Run, Section, Step, Upload
-from provision.resources.docker_cli import Found
+from provision.resources.docker_cli import SOCKET, Found
 from provision.resources.ollama_model import INCOMING
 from provision.resources.space import space
 from provision.resources.stream import DOCKER_HOPELESS, Stream
 from provision.values import quote
 
-SOCKET = "/var/run/docker.sock"
 _UNPACK = {"zstd": "zstd -dc", "gzip": "gzip -dc", "plain": "cat"}
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._:/\-]*")
 
@@ -71,9 +70,9 @@ class Image:
         return f"{self.repository}:provision-{(self.pinned or '').removeprefix('sha256:')[:12]}"
 
     def probe(self) -> str:
-        """One `docker image inspect`."""
+        """`docker image inspect`."""
         names = (self.name, *self.tags, *((self.mark,) if self.archive else ()))
-        return docker_cli.TOOLS + docker_cli.inspect("image", *names)
+        return docker_cli.Inspect(("image", names))
 
     def observe(self, section: Section) -> Found:
         """What is there.

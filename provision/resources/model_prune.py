@@ -27,7 +27,7 @@ class ModelPrune:
 
     def probe(self) -> str:
         """The server's list."""
-        return model_store.tools(self.server) + "ask tags\n"
+        return model_store.stored(self.server, "ask tags")
 
     def observe(self, section: Section) -> Store:
         """What is there.

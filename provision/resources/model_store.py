@@ -1,8 +1,7 @@
 """What an Ollama server says of its models, and its store of their layers: probe and parser shared by models."""
 
-import base64
-import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources.base import Section
+from provision.resources.get import Get
 from provision.values import printable, quote
 
 LAYER = "application/vnd.ollama.image."
@@ -111,75 +111,96 @@ class Store:
         )
 
 
-# Every value travels as `label base64`: manifests and system prompts may hold any bytes.
+def stored(server: Server, *parts: str) -> Get:
+    """A probe: what the server says of its models, and what there is of some of them in its store.
+
+    Args:
+        server: that is asked.
+        parts: fragments in the words of `_TOOLS`: `ask tags`, `ask ps`, `manifest LABEL PATH`, `free`.
+    """
+    start = f"server {quote(server.models_dir)} {quote(server.url(''))}"
+    then = "".join(f"{part}\n" for part in (start, *parts))
+    return Get((server.url("tags"), server.url("ps")), then, _TOOLS)
+
+
+# Every value travels as a line `label text`: what a file or the server says has its lines joined, which JSON allows.
 _TOOLS = """\
-umask 077
-put() {{ printf '%s ' "$1"; head -c300000 | base64 -w 0; echo; }}
-t=${{PROVISION_TMP:-}}
-if [ ! -d "$t" ]; then t=$(mktemp -d) && trap 'rm -rf "$t"' EXIT; fi
-a=$t/ollama-{port}
-ask() {{
-    if [ ! -e "$a-$1.rc" ]; then
-        curl -sS -f --noproxy '*' --max-time 10 "{url}$1" >"$a-$1" 2>"$a-$1.err"
-        echo $? >"$a-$1.rc"
-    fi
-    read -r r <"$a-$1.rc"
-    if [ "$r" = 0 ]; then put "$1" <"$a-$1"; else put "no-$1" <"$a-$1.err"; fi
-}}
-store={store}
-digest() {{
-    d=
-    while IFS= read -r l; do
-        case $l in
-        *"$1\\""*sha256:* | *sha256:*"$1\\""*)
-            d=${{l#*sha256:}}
-            d=${{d%%[!0-9a-f]*}}
-            return
-            ;;
-        esac
-    done <<END
-$layers
-END
-}}
-manifest() {{
-    m=$store/manifests/$2
+nl='
+'
+store='' said=''
+put() { printf '%s ' "$1"; tr '\\n' ' '; echo; }
+server() { # STORE URL: what it says is read once
+    [ "$store $said" != "$1 $2" ] || return 0
+    store=$1 said=$2 tags='' ps='' df=''
+    got "$said"ps
+    [ "$code" != 200 ] || ps=$(tr '\\n' ' ' <"$body")
+    got "$said"tags
+    [ "$code" != 200 ] || tags=$(tr '\\n' ' ' <"$body")
+    complaint="HTTP $code from ${said}tags"
+    [ "$code" != 000 ] || complaint=$(tail -n 1 "$body.err")
+}
+ask() {
+    case $1 in tags) answer=$tags ;; *) answer=$ps ;; esac
+    if [ -n "$answer" ]; then printf '%s %s\\n' "$1" "$answer"; else printf 'no-%s %s\\n' "$1" "$complaint"; fi
+}
+manifest() {
+    label=$1 m=$store/manifests/$2
     if [ ! -f "$m" ]; then return; fi
-    put "$1.manifest" <"$m"
-    layers=$(tr -d ' \\t\\r\\n' <"$m" | tr '{{' '\\n')
-    if [ -d "$store/blobs" ]; then
-        tr : - <"$m" | grep -o 'sha256-[0-9a-f]*' |
-            (cd "$store/blobs" && xargs stat -L -c '%n %s' -- 2>/dev/null) | put "$1.sizes"
-    fi
-    for kind in ollama.image.params ollama.image.messages docker.container.image.v1+json; do
-        digest "$kind"
-        b=$store/blobs/sha256-$d
-        if [ -n "$d" ] && [ -f "$b" ]; then put "$1.$kind" <"$b"; fi
+    m=$(tr '\\n' ' ' <"$m")
+    printf '%s.manifest %s\\n' "$label" "$m"
+    set --
+    set -f
+    IFS='{'
+    for part in $m; do
+        x=${part#*sha256:}
+        if [ "$x" = "$part" ]; then continue; fi
+        x=$store/blobs/sha256-${x%%[!0-9a-f]*}
+        set -- "$@" "$x"
+        case $part in
+        *ollama.image.params\\"*) kind=ollama.image.params ;;
+        *ollama.image.messages\\"*) kind=ollama.image.messages ;;
+        *docker.container.image.v1+json\\"*) kind=docker.container.image.v1+json ;;
+        *) continue ;;
+        esac
+        if [ -f "$x" ]; then put "$label.$kind" <"$x"; fi
     done
-}}
-free() {{
-    d=$store
-    while [ ! -d "$d" ] && [ "$d" != / ]; do d=$(dirname "$d"); done
-    df -Pk "$d" | tail -n 1 | put df
-}}
+    unset IFS
+    set +f
+    if [ -d "$store/blobs" ]; then
+        printf '%s.sizes ' "$label"
+        stat -L --printf '%n %s ' -- "$@" 2>/dev/null
+        echo
+    fi
+}
+size() {
+    if [ -f "$store/blobs/$2" ]; then stat -L -c "$1 %s" -- "$store/blobs/$2"; fi
+}
+free() {
+    if [ -z "$df" ]; then
+        f=$store
+        while [ ! -d "$f" ]; do f=${f%/*} f=${f:-/}; done
+        df=$(df -Pk "$f")
+    fi
+    printf 'df %s\\n' "${df##*"$nl"}"
+}
 """
 
 _REGISTRY = """\
-if [ -e "$a-tags" ] && ! grep -qiF {listed} "$a-tags" && [ ! -e "$t/silent-"{host} ]; then
-    if curl -sS -f -L --connect-timeout 3 --max-time 6 -H {accept} {url} >"$t/offer" 2>/dev/null; then
-        put registry <"$t/offer"
-        grep -o 'sha256:[0-9a-f]*' "$t/offer" | sort -u | while read -r d; do
-            if [ -f "$store/blobs/sha256-${{d#sha256:}}" ]; then echo "$d"; fi
-        done | put have
-    else
-        : >"$t/silent-"{host}
+case $tags in
+"" | *{listed}*) ;;
+*)
+    if ! printf '%s\\n' "$tags" | grep -qiF {listed} && [ ! -e "$t/silent-"{host} ]; then
+        if curl -sS -f -L --connect-timeout 3 --max-time 6 -H {accept} {url} >"$t/offer" 2>/dev/null; then
+            put registry <"$t/offer"
+            grep -o 'sha256:[0-9a-f]*' "$t/offer" | sort -u | while read -r x; do
+                if [ -f "$store/blobs/sha256-${{x#sha256:}}" ]; then echo "$x"; fi
+            done | put have
+        else
+            : >"$t/silent-"{host}
+        fi
     fi
-fi
-"""
-
-
-def tools(server: Server) -> str:
-    """Functions for a probe: `ask tags|ps`, `manifest LABEL PATH`, `free`, `put LABEL`; answers are shared by a run."""
-    return _TOOLS.format(port=server.port, url=server.url(""), store=quote(server.models_dir))
+    ;;
+esac"""
 
 
 def offer(name: ModelName, listed: ModelName, insecure: bool) -> str:
@@ -198,14 +219,13 @@ def observe(section: Section) -> Store:
     Raises:
         ValueError: it is not what they print.
     """
-    values: dict[str, bytes] = {}
-    for line in section.lines:
-        label, _, data = line.partition(" ")
-        try:
-            values[label] = base64.b64decode(data, validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"the probe of the model store printed {printable(line, 80)!r}") from error
-    text = {label: data.decode("utf-8", "replace") for label, data in values.items()}
+    text: dict[str, str] = {}
+    *lines, cut = section.text.split("\n")
+    for line in lines:
+        label, blank, said = line.partition(" ")
+        if not blank or cut:
+            raise ValueError(f"the probe of the model store printed {printable(cut or line, 80)!r}")
+        text.setdefault(label, said)
     if "tags" not in text:
         complaint = text.get("no-tags", section.err.decode("utf-8", "replace")).strip().rpartition("\n")[2]
         return Store(
@@ -281,7 +301,8 @@ def _broken(manifest: str, sizes: str | None) -> tuple[str, ...]:
     """Digests of the layers, the configuration among them, that are not on disk as the manifest says."""
     if sizes is None:
         return ()
-    there = dict(line.rsplit(" ", 1) for line in sizes.splitlines() if " " in line)
+    # A store's path may have blanks in it.
+    there = dict(re.findall(r"(sha256-[0-9a-f]+) (\d+)", sizes))
     config = _object(manifest).get("config")
     layers = [*_layers(manifest).layers, *_layers(json.dumps({"layers": [config] if config else []})).layers]
     return tuple(one.digest for one in layers if there.get(one.digest.replace(":", "-")) != str(one.size))

@@ -12,11 +12,11 @@ from provision.values import quote
 
 @dataclass(frozen=True)
 class Store:
-    """The directory, the parents that others cannot pass, and how many entries belong to somebody else."""
+    """The directory, the parents that others cannot pass, and whether an entry belongs to somebody else."""
 
     directory: Found
     closed: tuple[str, ...]
-    foreign: int
+    foreign: bool
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,10 @@ class ModelsDirectory:
         """The directory, its parents' bits, whose its entries are: they are few, however large."""
         path = quote(self.path)
         parents = " ".join(quote(str(parent)) for parent in PurePosixPath(self.path).parents[:-1])
-        # One process for all parents.
-        bits = (
-            f'stat -c "%A %n" -- {parents} 2>/dev/null | while read -r bits d; do\n'
-            '  case $bits in *x | *t) ;; *) printf "closed=%s\\n" "$d" ;; esac\ndone\n'
-        )
-        return (
-            (bits if parents else "") + f"[ ! -d {path} ] || getent passwd {quote(self.owner)} >/dev/null && "
-            f'printf "foreign=%s\\n" "$(find {path}/ ! -user {quote(self.owner)} 2>/dev/null | wc -l)"\n'
-            f"echo --\n{Look(self.path.rstrip('/') + '/.')}"
-        )
+        # find says nothing on its standard output where there is no such directory or user.
+        foreign = f'[ -z "$(find {path}/ ! -user {quote(self.owner)} 2>/dev/null)" ] || echo foreign'
+        bits = f'stat -c "%A %n" -- {parents} 2>/dev/null' if parents else ":"
+        return Look.among(bits, foreign, "echo --", Look(self.path.rstrip("/") + "/."))
 
     def observe(self, section: Section) -> Store:
         """What is there.
@@ -58,10 +52,10 @@ class ModelsDirectory:
             ValueError: the answer cannot be understood.
         """
         head, _, rest = section.out.partition(b"--\n")
-        pairs = [line.partition("=")[::2] for line in head.decode("utf-8", "replace").splitlines()]
-        foreign = next((int(value) for key, value in pairs if key == "foreign" and value.isdigit()), 0)
-        closed = tuple(value for key, value in pairs if key == "closed")
-        return Store(seen(Section(section.rc, rest, section.err)), closed, foreign)
+        lines = head.decode("utf-8", "replace").splitlines()
+        bits = (line.partition(" ") for line in lines if line != "foreign")
+        closed = tuple(name for mode, _, name in bits if not mode.endswith(("x", "t")))
+        return Store(seen(Section(section.rc, rest, section.err)), closed, "foreign" in lines)
 
     def plan(self, observed: Store, pending: Pending) -> Change | None:
         """`create` or `update`."""

@@ -44,8 +44,8 @@ class Network:
         return {**spec, "subnet": self.subnet} if self.subnet else spec
 
     def probe(self) -> str:
-        """One `docker network inspect`."""
-        return docker_cli.TOOLS + docker_cli.inspect("network", self.name)
+        """`docker network inspect`."""
+        return docker_cli.Inspect(("network", (self.name,)))
 
     def observe(self, section: Section) -> Found:
         """What is there.

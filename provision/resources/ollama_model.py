@@ -68,12 +68,11 @@ class OllamaModel:
 
     def probe(self) -> str:
         """The server's list, this model's manifest, free space; what a pull would bring if the model is missing."""
-        parts = [model_store.tools(self.server), "ask tags", f"manifest own {quote(self.local.path)}", "free"]
         if self.gguf is not None:
-            parts.append(blob_size("gguf", self.weights))
+            more = blob_size("gguf", self.weights)
         else:
-            parts.append(model_store.offer(self.remote, self.local, self.insecure))
-        return "\n".join(parts) + "\n"
+            more = model_store.offer(self.remote, self.local, self.insecure)
+        return model_store.stored(self.server, "ask tags", f"manifest own {quote(self.local.path)}", "free", more)
 
     def observe(self, section: Section) -> Store:
         """What is there.
@@ -262,8 +261,7 @@ def drop(digests: Iterable[str], server: Server) -> str:
 
 def blob_size(label: str, digest: str) -> str:
     """Probe fragment: the size of a blob in the store, if it is there."""
-    blob = quote(f"blobs/sha256-{digest.removeprefix('sha256:')}")
-    return f'if [ -f "$store"/{blob} ]; then wc -c <"$store"/{blob} | put {label}; fi'
+    return f"size {label} {digest.replace(':', '-')}"
 
 
 def send_blob(file: Path, digest: str, server: Server) -> Iterator[Step]:

@@ -17,15 +17,17 @@ class Asked(Together):
     Args:
         name: of the manager.
         names: of packages.
+        then: a fragment that prints more.
     """
 
     names: tuple[str, ...]
+    _then: str
 
-    def __new__(cls, name: str, names: Iterable[str]) -> Self:
+    def __new__(cls, name: str, names: Iterable[str], then: str = "") -> Self:
         """The fragment that works alone."""
         found = tuple(names)
-        made = super().__new__(cls, manager(name).asked(found))
-        made.key, made.names = name, found
+        made = super().__new__(cls, manager(name).asked(found) + then)
+        made.key, made.names, made._then = name, found, then
         return made
 
     @classmethod
@@ -37,7 +39,7 @@ class Asked(Together):
 
     def shared(self) -> str:
         """The answer to all; others' names in it do no harm."""
-        return "answer"
+        return f"answer\n{self._then}"
 
 
 @dataclass(frozen=True)

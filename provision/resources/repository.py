@@ -11,6 +11,7 @@ from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, Look, seen
 from provision.resources.managers import apt_progress, manager, shell
+from provision.resources.package import Asked
 from provision.values import quote, sha256
 
 SOURCES = "/etc/apt/sources.list.d"
@@ -104,13 +105,17 @@ class Repository:
 
     def probe(self) -> str:
         """Our file, then the keyring's fingerprints, then other files that name the address."""
-        return (
+        keys = (
             f"gpg --batch --show-keys --with-colons {quote(self.keyring)} 2>/dev/null |\n"
             '  awk -F: \'$1 == "pub" { p = 1; if ($2 == "e") print "expired=" } '
             '$1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
-            f"grep -lE {quote(self._named)} {self._others} 2>/dev/null |\n"
-            f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + Look(self.sources.path, content=True)
         )
+        rivals = f"grep -lE {quote(self._named)} {self._others} 2>/dev/null\necho --\n"
+        look = self.sources.probe()
+        if self.manager == "apt":
+            return Look.among(keys, rivals, look)
+        # rpm keeps the keys that it trusts as packages.
+        return Asked(self.manager, ("gpg-pubkey",), then=f"{keys}{rivals}(\n{look})\n")
 
     @property
     def _named(self) -> str:
@@ -126,10 +131,6 @@ class Repository:
             return f"{SOURCES}/*.list {SOURCES}/*.sources /etc/apt/sources.list"
         return f"{FOLDERS[self.manager]}/*.repo"
 
-    @property
-    def _trusted(self) -> str:
-        return "" if self.manager == "apt" else "rpm -q gpg-pubkey --qf 'imported=%{VERSION}\\n' 2>/dev/null\n"
-
     def observe(self, section: Section) -> Listed:
         """What is there.
 
@@ -137,12 +138,13 @@ class Repository:
             ValueError: the answer cannot be understood.
         """
         head, _, rest = section.out.partition(b"--\n")
-        lines = [line.partition("=") for line in head.decode("utf-8", "replace").splitlines()]
-        rivals = (value for key, _, value in lines if key == "rival" and value != self.sources.path)
-        prints = (value for key, _, value in lines if key == "fpr")
-        imported = tuple(value.upper() for key, _, value in lines if key == "imported")
-        expired = any(key == "expired" for key, _, _ in lines)
-        return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals), imported, expired)
+        lines = head.decode("utf-8", "replace").splitlines()
+        rivals = (line for line in lines if line.startswith("/") and line != self.sources.path)
+        prints = (line.removeprefix("fpr=") for line in lines if line.startswith("fpr="))
+        imported = re.findall(r"^gpg-pubkey installed (\w+)-", head.decode("utf-8", "replace"), re.MULTILINE)
+        found = seen(Section(section.rc, rest, section.err))
+        ends = tuple(end.upper() for end in imported)
+        return Listed(found, tuple(prints), tuple(rivals), ends, "expired=" in lines)
 
     def plan(self, observed: Listed, pending: Pending) -> Change | None:
         """`create` or `update`, also in place of older files that name the same address.

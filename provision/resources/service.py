@@ -5,12 +5,12 @@ its process) or that is older than its files is restarted, whoever changed them 
 enough for is taken over by one, if the process had taken over everything before it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, Self
 
 from provision.dataclass import dataclass
-from provision.resources.base import Change, Pending, Resource, Run, Section, Step
+from provision.resources.base import Change, Pending, Resource, Run, Section, Step, Together
 from provision.values import printable, quote
 
 SPEC = "PROVISION_SPEC"
@@ -19,7 +19,7 @@ SPEC = "PROVISION_SPEC"
 RELOADED = "/run/provision/reloaded"
 """A directory with a file for each unit that we reloaded: its time is that of the reload."""
 
-_PROPERTIES = "LoadState ActiveState SubState UnitFileState NeedDaemonReload MainPID Result Type NRestarts"
+_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,Result,Type,NRestarts"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,53 @@ class Running:
     def crashing(self) -> bool:
         """It ends again and again, and systemd is about to start it once more."""
         return self["SubState"] == "auto-restart"
+
+
+class Shown(Together):
+    """A probe: `systemctl show` of a unit, then what /proc and its files say, as far as it is wanted.
+
+    Args:
+        unit: its whole name.
+        spec: the specification that its process runs with is wanted.
+        files: paths; their times are wanted, and that of the process's start.
+    """
+
+    _unit: str
+    _files: tuple[str, ...]
+    _call: str
+
+    def __new__(cls, unit: str, spec: bool, files: Sequence[str]) -> Self:
+        """The fragment that works alone."""
+        call = f"about {quote(unit)} {quote(SPEC if spec else '')} {quote('times' if files else '')}"
+        files = (_reloaded(unit), *files) if files else ()
+        made = super().__new__(cls, f"shown=''\n{_times(files)}{_ABOUT}{call} || exit 1\n")
+        made._unit, made._files, made._call = unit, files, call
+        return made
+
+    @classmethod
+    def prepare(cls, asked: Sequence[Together]) -> str:
+        """One question for all; the answers come in this order. The times of all files are each one's answer."""
+        ours = [one for one in asked if isinstance(one, Shown)]
+        units = " ".join(quote(one._unit) for one in ours)
+        files = dict.fromkeys(path for one in ours for path in one._files)
+        return f"shown=$(systemctl show -p {_PROPERTIES} -- {units})\n{_times(files)}{_ABOUT}"
+
+    def shared(self) -> str:
+        """The next of the answers."""
+        return self._call
+
+
+def _reloaded(unit: str) -> str:
+    return f"{RELOADED}/{unit}"
+
+
+def _times(files: Iterable[str]) -> str:
+    """Leaves in $times when the host started and when these files were changed; those that are missing are left out."""
+    if not files:
+        return "times=''\n"
+    paths = " ".join(quote(path) for path in files)
+    boot = "sed -n 's/^btime /btime=/p' /proc/stat"
+    return f"times=$(\n{boot}\nstat -c 'file=%Y %n' -- {paths} 2>/dev/null\n)\n"
 
 
 @dataclass(frozen=True)
@@ -94,11 +141,7 @@ class Service:
 
     def probe(self) -> str:
         """`systemctl show`, the process's specification and start, the files' times, the end of a failure's log."""
-        paths = " ".join(quote(path) for path in self.files)
-        # Those that are not there are only complained about.
-        files = f"stat -c 'file=%Y %n' -- {paths} 2>/dev/null\n" if paths else ""
-        properties = _PROPERTIES.replace(" ", ",")
-        return _PROBE.format(unit=quote(self.unit), properties=properties, files=files, reloaded=RELOADED)
+        return Shown(self.unit, bool(self.spec), self.files)
 
     def observe(self, section: Section) -> Running:
         """What is there.
@@ -111,10 +154,11 @@ class Service:
             raise ValueError(f"systemctl gave no answer: {section.err.decode('utf-8', 'replace').strip()[-200:]}")
         logs = [line.partition("=")[2] for line in section.lines if line.startswith("log=")]
         files = [line.partition("=")[2].partition(" ") for line in section.lines if line.startswith("file=")]
-        newest = max(((float(when), path) for when, _, path in files if when.isdigit()), default=(0.0, ""))
-        started, reloaded = _started(lines), lines.get("reloaded", "")
-        if started and reloaded.isdigit():
-            started = max(started, float(reloaded))
+        times = {path: float(when) for when, _, path in files if when.isdigit()}
+        started = _started(lines)
+        if started:
+            started = max(started, times.get(_reloaded(self.unit), 0.0))
+        newest = max(((times[path], path) for path in self.files if path in times), default=(0.0, ""))
         return Running(lines, lines.get("spec", ""), started, newest[0], newest[1], " | ".join(logs))
 
     def plan(self, observed: Running, pending: Pending) -> Change | None:
@@ -170,7 +214,7 @@ class Service:
             yield Run(f"{boot}\n", timeout=self.timeout)
         elif change.action == "reload":
             reload = self.on_reload or f"systemctl reload {unit} || exit 1\n"
-            mark = f"{RELOADED}/{self.unit}"
+            mark = _reloaded(self.unit)
             done = f"{boot or ':'} || exit 1\nmkdir -p {RELOADED} && touch {quote(mark)}\n"
             yield Run(_guarded(reload, self.on_failure) + done, timeout=self.timeout)
         else:
@@ -185,23 +229,31 @@ def _guarded(fragment: str, undo: str) -> str:
     return f"(\n{fragment.rstrip()}\n) || {{\n{undo.rstrip() or ':'}\nexit 1\n}}\n"
 
 
-_PROBE = """\
-u={unit}
-s=$(systemctl show -p {properties} -- "$u") || exit 1
-printf '%s\\n' "$s"
-p=${{s##*MainPID=}}
-p=${{p%%[!0-9]*}}
-if [ "${{p:-0}}" -gt 0 ] 2>/dev/null && [ -r "/proc/$p/environ" ]; then
-    tr '\\0' '\\n' <"/proc/$p/environ" | sed -n 's/^PROVISION_SPEC=/spec=/p'
-    sed -n 's/^.*) /stat=/p; s/^btime /btime=/p' "/proc/$p/stat" /proc/stat
-    [ ! -e {reloaded}/"$u" ] || stat -c 'reloaded=%Y' {reloaded}/"$u"
-fi
-{files}case $s in
-*ActiveState=failed* | *ActiveState=activating*)
-    journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/'
-    ;;
-esac
-:
+# An empty line parts the answers. One that is not there, because systemctl gave up before it, is asked for by itself.
+_ABOUT = f"""\
+nl='
+'
+about() {{
+    u=$1 wanted=$2 watched=$3
+    s=${{shown%%"$nl$nl"*}}
+    shown=${{shown#"$s"}}
+    shown=${{shown#"$nl$nl"}}
+    case $s in *ActiveState=*) ;; *) s=$(systemctl show -p {_PROPERTIES} -- "$u") || return ;; esac
+    printf '%s\\n' "$s"
+    p=${{s##*MainPID=}}
+    p=${{p%%[!0-9]*}}
+    if [ "${{p:-0}}" -gt 0 ]; then
+        [ -z "$wanted" ] || tr '\\0' '\\n' <"/proc/$p/environ" | sed -n "s/^$wanted=/spec=/p"
+        if [ -n "$watched" ] && read -r x <"/proc/$p/stat"; then printf 'stat=%s\\n' "${{x##*) }}"; fi
+    fi
+    [ -z "$watched" ] || printf '%s\\n' "$times"
+    case $s in
+    *ActiveState=failed* | *ActiveState=activating*)
+        journalctl -q -n 3 --no-pager -o cat -u "$u" 2>/dev/null | sed 's/^/log=/'
+        ;;
+    esac
+    :
+}}
 """
 
 # reset-failed: the start limit counts the starts of an earlier, broken state too.

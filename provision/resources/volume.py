@@ -27,8 +27,8 @@ class Volume:
         return f"volume:{self.name}"
 
     def probe(self) -> str:
-        """One `docker volume inspect`."""
-        return docker_cli.TOOLS + docker_cli.inspect("volume", self.name)
+        """`docker volume inspect`."""
+        return docker_cli.Inspect(("volume", (self.name,)))
 
     def observe(self, section: Section) -> Found:
         """What is there.

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from provision.engine.script import probes
 from provision.errors import ResourceFailed
 from provision.resources import container_swap
+from provision.resources.base import Resource, Section
 from provision.resources.container import Container, Health, Mount, Port
-from provision.resources.docker_cli import REPLACES
+from provision.resources.docker_cli import REPLACES, Found
 from provision.resources.image import Image
 from provision.resources.network import Network
 from provision.resources.volume import Volume
@@ -61,6 +63,47 @@ def applier(docker: LabHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def containers(host: LabHost) -> dict[str, str]:
     lines = host.check("docker ps -a --format '{{.Names}} {{.State}}'").splitlines()
     return dict(line.split(" ", 1) for line in lines)
+
+
+# In its place in the path, the docker program tells that it was started.
+_TOLD = '#!/bin/sh\necho docker >>/root/told\nexec /usr/bin/docker "$@"\n'
+
+
+def test_asked_together_they_are_what_the_docker_program_says(applier: Applier, docker: LabHost) -> None:
+    env = {"TEXT": 'two\nlines "Status":"running"'}
+    running, ended = replace(SLEEP, env=env), replace(SLEEP, name="ended")
+    missing: list[Resource] = [Container("none", "tiny:none"), Volume("none"), Network("nonet"), Image("lan:5000/no:1")]
+    there: list[Resource] = [running, ended, Volume("data"), Network("ai"), Image("tiny:1", tags=("tiny:2",))]
+    applier.apply(*there[:4])
+    docker.check("docker kill ended")
+    docker.put("/root/tools/docker", _TOLD.encode(), 0o755)
+
+    def ask(fragments: dict[str, str], environ: str = "") -> dict[str, Section]:
+        script = probes(fragments)
+        docker.put("/root/script", script.text.encode())
+        return script.parse(docker.check(f"{environ} PATH=/root/tools:$PATH sh /root/script").encode())
+
+    wanted = {one.id: one for one in (*there, *missing)}
+    fragments = {name: one.probe() for name, one in wanted.items()}
+    together = ask(fragments)
+    told = docker.check("cat /root/told").splitlines()
+    # The last lines of the one that ended are still the program's.
+    assert told == ["docker"]
+    alone = {name: ask({name: str(probe)})[name] for name, probe in fragments.items()}
+    elsewhere = ask(fragments, "DOCKER_HOST=tcp://127.0.0.1:9")
+    docker.check("rm -r /root/tools")
+    for name, one in wanted.items():
+        found, same, none = (one.observe(answer[name]) for answer in (together, alone, elsewhere))
+        assert isinstance(found, Found)
+        kinds = {kind for kind, _ in (*found.objects, *same.objects)}
+        assert {kind: found.of(kind) for kind in kinds} == {kind: same.of(kind) for kind in kinds}, name
+        assert found.complaint == same.complaint == ""
+        assert bool(found.objects) == (one in there)
+        assert "127.0.0.1:9" in none.complaint
+    docker.check("systemctl stop docker.socket docker")
+    stopped = ask(fragments)
+    docker.check("systemctl start docker.socket docker")
+    assert all("Cannot connect to the Docker daemon" in one.observe(stopped[one.id]).complaint for one in there)
 
 
 def test_what_was_made_stays_until_something_changes(applier: Applier, docker: LabHost) -> None:

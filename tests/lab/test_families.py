@@ -58,6 +58,10 @@ def test_apply_then_nothing_to_do_then_verified(offices: Callable[[str], tuple[L
     assert json.loads(host.check("cat /etc/docker/daemon.json"))["live-restore"] is True
     assert host.check("docker version --format '{{.Server.Version}}'").strip()
     assert host.check(f"systemctl is-enabled {CLOCK[family]}").strip() == "enabled"
+    # The kernel still has the rules; the next boot would not.
+    host.check("systemctl --quiet disable provision-firewall")
+    assert f"{family}: load firewall:provision" in office.check("apply")
+    assert host.check("systemctl is-enabled provision-firewall").strip() == "enabled"
     checks = {check: status for (_, check), (status, _) in office.verdicts().items()}
     assert "failed" not in checks.values()
     assert checks["packages"] == checks["generation tiny"] == checks["docker daemon"] == "passed"

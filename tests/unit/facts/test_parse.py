@@ -13,7 +13,7 @@ from provision.facts.model import GPU
 from provision.facts.show import as_data
 from provision.facts.support import refusal
 
-SPOKEN = re.findall(r"\b(?:say|first|file|lines) ([a-z_]+)\b", script(readings=True))
+SPOKEN = re.findall(r"\b(?:say|each|lines|first|file) ([a-z_]+)\b", script(readings=True))
 KEYS = [*sorted(set(SPOKEN)), "tree_model", "tcp", "tcp6"]
 # What the probe might print, and its near misses: fields that look right until the last character.
 HINTS = st.sampled_from(

@@ -4,7 +4,7 @@ A case is a document of a file below `cases/<module>/`, where <module> is one of
 
     case: what it shows
     declare: an expression in the names of that module
-    printed: what the probe printed, or a mapping (label -> text or JSON) for probes that print `label base64`;
+    printed: what the probe printed, or a mapping (label -> text or JSON) for probes that print `label text`;
         @hash@ stands for the hash of what is declared
     complaint: what it printed on stderr
     status: of the probe, 0 if not given
@@ -16,7 +16,6 @@ A case is a document of a file below `cases/<module>/`, where <module> is one of
     steps: for each step its kind, and parts of what it holds
 """
 
-import base64
 import importlib
 import json
 from collections.abc import Iterator, Mapping
@@ -42,7 +41,7 @@ def printed(value: str | Mapping[str, Any], resource: Resource) -> bytes:
     if isinstance(value, str):
         return value.replace("@hash@", resource.hash() if isinstance(resource, Container) else "").encode()
     texts = {label: text if isinstance(text, str) else json.dumps(text) for label, text in value.items()}
-    return "".join(f"{label} {base64.b64encode(text.encode()).decode()}\n" for label, text in texts.items()).encode()
+    return "".join(f"{label} {text.replace(chr(10), ' ')}\n" for label, text in texts.items()).encode()
 
 
 def declared(module: str, expression: str) -> Resource:
