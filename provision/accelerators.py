@@ -5,9 +5,9 @@ JetPack (Jetson) come as archives of their own.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.facts.model import GPU, Identity
 
 # Targets that Ollama's ROCm libraries are compiled for (ollama: docs/gpu.mdx); others compute by Vulkan.

@@ -1,9 +1,9 @@
 """Servers of Ollama that a web server uses: where it reaches them, and which models their hosts declare."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.view import HostView
 

@@ -6,8 +6,9 @@ are the open ones from Turing on, where Blackwell has no others, and the proprie
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from provision.dataclass import dataclass
 from provision.facts.gpus import Architecture, architecture
 from provision.facts.model import GPU, Identity
 

@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from provision.dataclass import dataclass
 from provision.errors import InputError
 
 
@@ -49,6 +48,8 @@ def _hash(path: Path) -> str:
 
 
 def _read_archive(path: Path) -> dict[str, Any]:
+    import tarfile  # which brings the compressions
+
     small: dict[str, bytes] = {}
     try:
         with _plain(path) as (stream, mode), tarfile.open(fileobj=stream, mode=mode) as tar:

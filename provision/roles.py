@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +11,10 @@ from typing import Any, Protocol, cast
 from pydantic import BaseModel
 
 from provision.data import search_path
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.names import did_you_mean
+from provision.values import printable
 
 PACKAGE = "provision_roles"
 
@@ -72,6 +73,20 @@ class RoleSchemas(Mapping[str, type[BaseModel]]):
         return len(self._files)
 
 
+_ODD = (ArithmeticError, AssertionError, LookupError, OSError, RuntimeError)
+BUGS = (*_ODD, AttributeError, ImportError, NameError, TypeError)
+"""What a mistake in a role's own program raises. (With a ValueError a role refuses its settings.)"""
+
+
+def bug(error: BaseException, file: Path) -> Mistake:
+    """A mistake in a role's program, at the last line of it that was reached."""
+    import traceback
+
+    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Mistake(str(file), lines[-1] if lines else 0, 1, printable(text, 300))
+
+
 def _module(name: str, file: Path) -> ModuleType:
     full = f"{PACKAGE}.{name}"
     known = sys.modules.get(full)
@@ -92,9 +107,9 @@ def _module(name: str, file: Path) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[full]
         raise InputError([Mistake(str(file), error.lineno or 0, error.offset or 0, error.msg)]) from error
-    except ImportError as error:
+    except BUGS as error:
         del sys.modules[full]
-        raise InputError([Mistake(str(file), 0, 0, f"the role cannot be loaded: {error}")]) from error
+        raise InputError([bug(error, file)]) from error
     except BaseException:
         del sys.modules[full]
         raise

@@ -8,13 +8,14 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+from provision.dataclass import dataclass
 from provision.errors import InputError
 
 ELIDED = "***"

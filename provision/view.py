@@ -1,10 +1,11 @@
 """What a role may see of the world when it declares: values only."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.facts.model import Identity
 
 

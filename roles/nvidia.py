@@ -35,6 +35,8 @@ HOLD = "/etc/apt/apt.conf.d/52provision-nvidia"
 PIN = "/etc/apt/preferences.d/provision-nvidia"
 # Nothing may make /dev/nvidia-uvm later on for a service that gains no privileges.
 MODULES = "/etc/modules-load.d/provision-nvidia.conf"
+# From here on it makes a CDI specification anew after each upgrade of the driver.
+TOOLKIT = "1.18"
 # NVIDIA's are all of one version: they depend on each other exactly. A distribution's own, the first, brings the rest.
 PACKAGES = (
     "nvidia-container-toolkit",
@@ -62,8 +64,9 @@ class Settings(BaseModel):
     )
     hold: bool = Field(
         True,
-        description="Unattended upgrades leave a driver that was installed here alone, and on Ubuntu the kernel, whose"
-        " modules come with it: they would end the GPU's work until a reboot. `apt upgrade` upgrades both.",
+        description="Unattended upgrades (by apt) leave a driver that was installed here alone, and on Ubuntu the"
+        " kernel, whose modules come with it: they would end the GPU's work until a reboot. `apt upgrade` upgrades"
+        " both.",
     )
     driver_repository: str = Field(
         "https://developer.download.nvidia.com/compute/cuda/repos",
@@ -88,7 +91,11 @@ class Settings(BaseModel):
         description="The repository's key: an address, or a file beside the inventory.",
     )
     fingerprint: str = Field(FINGERPRINT, description="The key's fingerprint.", pattern="^[0-9A-F]{40}$")
-    runtime: bool = Field(True, description="Add the `nvidia` runtime to Docker's configuration.")
+    runtime: bool = Field(
+        False,
+        description="Add the `nvidia` runtime to Docker's configuration, for containers that ask for it by name."
+        " Engines before 25.0, such as Debian 12's own, give GPUs to containers in this way only; others by CDI.",
+    )
 
 
 def declare(host: HostView, want: Settings) -> Iterator[Resource]:
@@ -192,18 +199,26 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     """What gives the GPUs to containers."""
     identity = host.identity
     repositories = toolkit_repository(host, want)
-    toolkit = Package(PACKAGES if repositories else PACKAGES[:1], identity.package_manager, after=repositories)
+    names, oldest = (PACKAGES, TOOLKIT) if repositories else (PACKAGES[:1], "")
+    toolkit = Package(names, identity.package_manager, after=repositories, minimum=oldest)
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield from repositories
     yield toolkit
     if "selinux" in identity.marks and "docker" in host.roles:
         # Else a container sees its GPUs and may not open them. The engine's packages bring the boolean.
         yield SelinuxBoolean("container_use_devices", package="container-selinux", after=("service:docker",))
-    if not (want.runtime and "docker" in host.roles):
+    if "docker" not in host.roles:
         yield specification
         return
-    runtimes = {"nvidia": {"path": "nvidia-container-runtime", "args": []}}
-    config = DockerConfig({"runtimes": runtimes}, part="nvidia")
+    if want.runtime:
+        yield from runtime()
+    yield specification
+    yield DockerGpus(("service:docker", "service:docker/nvidia", specification), want.runtime)
+
+
+def runtime() -> Iterator[Resource]:
+    """Docker's configuration with the runtime `nvidia`, and the engine that has read it."""
+    config = DockerConfig({"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}, part="nvidia")
     yield config
     yield Service(
         "docker",
@@ -214,8 +229,6 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
         on_failure=RESTORE,
         part="nvidia",
     )
-    yield specification
-    yield DockerGpus(after=("service:docker", "service:docker/nvidia", specification))
 
 
 def toolkit_repository(host: HostView, want: Settings) -> tuple[Repository, ...]:

@@ -6,12 +6,14 @@ import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.engine import order
 from provision.engine.declare import Declarer, check_roles
 from provision.engine.events import Emit, HostExamined, RunFinished, RunStarted
@@ -20,9 +22,9 @@ from provision.engine.plan import Plan
 from provision.engine.reach import Reach, Reached
 from provision.engine.shard import Shard
 from provision.errors import InputError
-from provision.inventory import load
 from provision.inventory.fleet import Fleet, Host
 from provision.inventory.locate import find_inventory
+from provision.inventory.reader import Reader
 from provision.report.reporters import Json, Lines, fan_out, is_terminal, log_file, to_stream, wants_color
 from provision.report.text import Style
 from provision.roles import RoleSchemas
@@ -129,15 +131,17 @@ def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
     Raises:
         InputError: the inventory or an option is wrong.
     """
-    fleet, hosts = read_fleet(options) if fleet is None else (fleet, meant(fleet, options))
-    check_roles(options.roles, hosts)
-    reach = Reach(fleet, *prompted(options))
     with contextlib.ExitStack() as stack:
+        if fleet is None:
+            fleet, hosts, reach = stack.enter_context(reaching(options))
+        else:
+            hosts, reach = meant(fleet, options), Reach(fleet)
+            stack.enter_context(closing(reach.close))
+        check_roles(options.roles, hosts)
         lines, reporter = output(options, stack)
         log = stack.enter_context(log_file(options.command).open("w"))
         emit = fan_out([reporter, Json(log, progress=False)])
         interrupt = Interrupt(lambda: say_interrupted(options), reach.close)
-        stack.enter_context(closing(reach.close))
         stack.enter_context(interrupt.installed())
         emit(RunStarted(command=options.command, hosts=tuple(host.name for host in hosts)))
         yield Running(options, fleet, hosts, reach, Declarer(fleet, reach, options.roles), emit, interrupt)
@@ -145,24 +149,42 @@ def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
         lines.recap(planned=options.command == "plan")
 
 
-def read_fleet(options: Options) -> tuple[Fleet, tuple[Host, ...]]:
-    """The inventory, and the hosts of it that are meant."""
+@contextlib.contextmanager
+def reaching(options: Options) -> Iterator[tuple[Fleet, tuple[Host, ...], Reach]]:
+    """The inventory, the hosts of it that are meant, and the connections to them; these end with the block.
+
+    To load the roles and read their settings takes as long as a login: the first hosts are logged in to meanwhile.
+    A mistake in the settings ends it before any host is asked for more than what it is.
+
+    Raises:
+        InputError: the inventory or an option is wrong.
+    """
     path = find_inventory(options.inventory)
-    fleet = load(path, RoleSchemas(path))
-    try:
-        order.batches([], options.batch)
-    except ValueError as error:
-        raise InputError(f"--batch: {error}") from error
-    return fleet, meant(fleet, options)
+    reader = Reader(path, RoleSchemas(path))
+    reach = Reach(reader.bare)
+    with closing(reach.close):
+        if reader.sound and not (options.ask_pass or options.ask_become_pass or options.batch):
+            with contextlib.suppress(InputError):  # a wrong pattern is told below, after the inventory's mistakes
+                reach.begin(host.name for host in meant(reader.bare, options)[: options.forks])
+        fleet = reader.fleet()
+        hosts = meant(fleet, options)
+        try:
+            order.batches([], options.batch)
+        except ValueError as error:
+            raise InputError(f"--batch: {error}") from error
+        reach.password, reach.become_password = prompted(options)
+        yield fleet, hosts, reach
 
 
 def meant(fleet: Fleet, options: Options) -> tuple[Host, ...]:
     """The hosts that the pattern names; of these the ones in our part, where there are several.
 
     Raises:
-        InputError: the pattern or the part is wrong.
+        InputError: the pattern or the part is wrong, or no host is left: what looks at none finds nothing wrong.
     """
     hosts = fleet.match(options.pattern)
+    if not hosts:
+        raise InputError(f"the pattern {options.pattern!r} leaves no host of {fleet.path}")
     return Shard.parse(options.shard).of_hosts(hosts) if options.shard is not None else hosts
 
 
@@ -175,14 +197,21 @@ def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
     password = become = None
     try:
         if options.ask_pass:
-            password = Secret.of(getpass.getpass("SSH password: "))
+            password = Secret.of(_typed("SSH password: "))
         if options.ask_become_pass:
             hint = " (empty: the SSH password)" if password else ""
-            typed = getpass.getpass(f"Become password{hint}: ")
+            typed = _typed(f"Become password{hint}: ")
             become = Secret.of(typed) if typed else password
-    except EOFError as error:
+    except (EOFError, getpass.GetPassWarning) as error:
         raise InputError("no password was typed", "-k and -K need a terminal") from error
     return password, become
+
+
+def _typed(prompt: str) -> str:
+    """A line from the terminal, not shown. Without one nothing is asked, and nothing is said of echoes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        return getpass.getpass(prompt)
 
 
 def output(options: Options, stack: contextlib.ExitStack) -> tuple[Lines | None, Emit]:

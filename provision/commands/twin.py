@@ -51,13 +51,16 @@ def test(
 ) -> int:
     """Make the twin, apply, see that nothing is left to do, verify, apply again without a change, remove the twin."""
     from provision.commands.running import Options
-    from provision.commands.verify import write_junit
     from provision.engine.mask import masked
     from provision.errors import ProvisionError
     from provision.inventory.locate import find_inventory
+    from provision.report import files
     from provision.twin.hosts import Twin, engine
     from provision.twin.proof import Proof
+    from provision.verify.report import junit as as_junit
 
+    files.writable("--proof", proof)
+    files.writable("--junit", junit)
     path = find_inventory(inventory)
     found = Proof(str(path))
     options = Options("twin-test", path, pattern, verbose=verbose, forks=forks, show_plan=False)
@@ -68,12 +71,14 @@ def test(
         found.problems.append(str(error))
         raise
     finally:
-        if proof is not None:
-            write(proof, masked(found.text()))
-        if junit is not None:
-            write_junit(junit, found.checks or ())
-        if not keep:
-            Twin(engine(), path).down()
+        try:
+            if not keep:
+                remove(Twin(engine(), path))
+        finally:
+            if proof is not None:
+                files.write("--proof", proof, masked(found.text()))
+            if junit is not None:
+                files.write("--junit", junit, masked(as_junit(found.checks or ())))
     typer.echo(f"twin test: {'passed' if found.passed else 'FAILED'}")
     for problem in found.problems:
         typer.echo(masked(f"  {problem}"))
@@ -85,28 +90,36 @@ def down(
     everything: Annotated[bool, typer.Option("--all", help="The twins of all inventories.")] = False,
 ) -> int:
     """Remove the twin: containers, volumes, network, its key. Nothing that does not carry its label."""
-    import shutil
-
     from provision.inventory.locate import find_inventory
     from provision.twin.hosts import Twin, engine, twins
 
     client = engine()
-    paths = [Path(path) for path in twins(client)] if everything else [find_inventory(inventory)]
+    known = [Path(path) for path in twins(client)]
+    # One whose file is gone still names its twin.
+    gone = inventory is not None and not inventory.exists() and inventory.resolve() in known
+    paths = known if everything else [inventory if inventory is not None and gone else find_inventory(inventory)]
     for path in paths:
-        twin = Twin(client, path)
-        typer.echo(f"{path}: removed {twin.down()} objects")
-        shutil.rmtree(folder_of(twin).path, ignore_errors=True)
+        typer.echo(f"{path}: removed {remove(Twin(client, path))} objects")
     return 0
 
 
-def list_twins(as_json: Json = False) -> int:
+def list_twins(
+    inventory: Annotated[
+        Path | None, typer.Option("-i", "--inventory", help="Only the twin of this inventory.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Show the twins of this machine."""
     import json
     from dataclasses import asdict
 
+    from provision.inventory.locate import find_inventory
     from provision.twin.hosts import engine, twins
 
+    only = str(find_inventory(inventory).resolve()) if inventory is not None else ""
     for path, hosts in twins(engine()).items():
+        if only and path != only:
+            continue
         if as_json:
             typer.echo(json.dumps({"inventory": path, "hosts": [asdict(host) for host in hosts]}))
             continue
@@ -139,7 +152,7 @@ def ssh(
     known = f"UserKnownHostsFile={folder.known_hosts}"
     words = ["ssh", "-F", str(folder.config), "-i", str(folder.key), "-o", known, "-o", "IdentitiesOnly=yes"]
     try:
-        os.execvp("ssh", [*words, "-p", str(hosts[name].port), f"{USER}@127.0.0.1", *(command or ())])
+        os.execvp("ssh", [*words, "-p", str(hosts[name].port), f"{USER}@{hosts[name].at}", *(command or ())])
     except OSError as error:
         raise InputError(f"ssh cannot be run: {error.strerror}", "install the OpenSSH client") from error
 
@@ -148,7 +161,13 @@ twin = {"up": up, "test": test, "down": down, "list": list_twins, "ssh": ssh}
 
 
 def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tuple[Host, ...]]":
-    """Make the twin of an inventory; gives it, the fleet that is reached there, and the hosts that are meant."""
+    """Make the twin of an inventory; gives it, the fleet that is reached there, and the hosts that are meant.
+
+    Hosts whose services those use are meant as well: without its backends a web server cannot be tested.
+    """
+    from provision.commands.running import meant
+    from provision.engine.order import with_needed
+    from provision.errors import InputError
     from provision.inventory import load
     from provision.inventory.locate import find_inventory
     from provision.roles import RoleSchemas
@@ -157,21 +176,33 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     from provision.twin.hosts import Material, Twin, engine
     from provision.twin.settings import OVERLAY
 
+    if artifacts is not None and not artifacts.is_dir():
+        raise InputError(f"--artifacts: {artifacts} is no folder")
     path = find_inventory(options.inventory)
     fleet = load(path, RoleSchemas(path), overlay=OVERLAY)
-    meant = fleet.match(options.pattern)
+    chosen = with_needed(fleet, meant(fleet, options))
     client = engine()
     made = Twin(client, path)
-    wanted = {host.name: twin_fleet.settings_of(host) for host in meant}
+    wanted = {host.name: twin_fleet.settings_of(host) for host in chosen}
     tags = {
         image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(w.image for w in wanted.values())
     }
     made_of = {name: Material(tags[w.image], gpus.overlay(w.gpu) if w.gpu else b"") for name, w in wanted.items()}
     folder = folder_of(made)
-    running = made.up(made_of, fleet.hosts, folder.make(), typer.echo)
+    made.up(made_of, fleet.hosts, folder.make(), typer.echo)
+    running = [host for host in made.hosts() if host.status == "running"]
     folder.known_hosts.write_text("".join(made.host_key(host) for host in running))
     twins = twin_fleet.twinned(fleet, running, folder, artifacts.resolve() if artifacts else None)
-    return made, twins, tuple(twins.hosts[host.name] for host in meant)
+    return made, twins, tuple(twins.hosts[host.name] for host in chosen)
+
+
+def remove(made: "Twin") -> int:
+    """Take a twin away, with its key; gives how many docker objects it had."""
+    import shutil
+
+    removed = made.down()
+    shutil.rmtree(folder_of(made).path, ignore_errors=True)
+    return removed
 
 
 def folder_of(made: "Twin") -> "Folder":
@@ -184,18 +215,23 @@ def folder_of(made: "Twin") -> "Folder":
 
 def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     """All steps of a test; what they find goes into `proof`. Gives an exit code, 0 also when a check failed."""
+    from dataclasses import replace
     from importlib.metadata import version
 
     from provision.commands.apply import apply_all
     from provision.commands.plan import plan_all
     from provision.commands.running import running
     from provision.commands.verify import show, verify_hosts
+    from provision.engine.fleet import closing
     from provision.engine.planfile import input_digests
+    from provision.engine.reach import Reach
     from provision.twin import fleet as twin_fleet
+    from provision.twin.hosts import near
     from provision.twin.proof import digests
 
     with taking("up", proof):
         made, fleet, hosts = begin(options, artifacts)
+    options = replace(options, pattern=",".join(host.name for host in hosts))
     proof.inputs = input_digests(fleet)
     proof.replaced = twin_fleet.replaced(fleet)
     proof.versions = {"provision": version("provision"), "docker": str(made.client.version()["Version"])}
@@ -211,10 +247,15 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         if code := run.end():
             return failed(code, "plan", proof)
     with taking("verify", proof):
-        found = verify_hosts(fleet, hosts, options, (), pretended=True)
+        reach = Reach(fleet)
+        with closing(reach.close):
+            found = verify_hosts(fleet, hosts, reach, options, (), pretended=True, from_here=near(made.hosts()))
         show(found.results, options)
         proof.checks = found.results
         proof.problems += [str(problem) for problem in found.problems]
+        if found.code in (3, 130):
+            # Wrong input, such as a test that cannot be read, or Ctrl-C.
+            return found.code
     with taking("apply again", proof), running(options, fleet) as run:
         proof.second = {name: done.changed for name, done in apply_all(run).items()}
         return failed(code, "the second apply", proof) if (code := run.end()) else 0
@@ -235,18 +276,3 @@ def taking(step: str, proof: "Proof") -> "Iterator[None]":
         yield
     finally:
         proof.seconds[step] = time.monotonic() - began
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file of results.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from provision.errors import InputError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error

@@ -10,6 +10,7 @@ from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory,
 
 if TYPE_CHECKING:
     from provision.commands.running import Options
+    from provision.engine.reach import Reach
     from provision.inventory.fleet import Fleet, Host
     from provision.verify.check import Result
     from provision.verify.run import Verification
@@ -38,14 +39,16 @@ def verify(
 ) -> int:
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
     from provision.cli import complain
-    from provision.commands.running import Options, read_fleet
+    from provision.commands.running import Options, reaching
+    from provision.engine.mask import masked
+    from provision.report import files
     from provision.report.reporters import state_folder
+    from provision.verify import own_tests, report
     from provision.verify.history import History
-    from provision.verify.report import speeds
 
     words = list(arguments or ())
-    if pattern.startswith("-"):
-        # Everything stood after `--`: no pattern begins so.
+    if pattern.startswith("-") or own_tests.is_file(pattern):
+        # Everything stood after `--`: no pattern looks so.
         pattern, words = "all", [pattern, *words]
     options = Options(
         "verify",
@@ -57,40 +60,48 @@ def verify(
         forks=forks,
         shard=shard,
     )
-    fleet, hosts = read_fleet(options)
-    made = verify_hosts(fleet, hosts, options, words)
+    with reaching(options) as (fleet, hosts, reach):
+        own_tests.refuse(fleet, words)
+        files.writable("--junit", junit)
+        made = verify_hosts(fleet, hosts, reach, options, words)
     history = History(state_folder() / "speeds.json", fleet.path)
     show(made.results, options, made.printed if words else "")
     if perf and not as_json:
-        typer.echo("\n".join(speeds(made.results, history.read())))
+        typer.echo("\n".join(report.speeds(made.results, history.read())))
     history.write(made.results)
     if junit is not None:
-        write_junit(junit, made.results)
+        files.write("--junit", junit, masked(report.junit(made.results)))
     for problem in made.problems:
         complain(problem)
     return made.code
 
 
 def verify_hosts(
-    fleet: "Fleet", hosts: "Sequence[Host]", options: "Options", arguments: "Sequence[str]", pretended: bool = False
+    fleet: "Fleet",
+    hosts: "Sequence[Host]",
+    reach: "Reach",
+    options: "Options",
+    arguments: "Sequence[str]",
+    pretended: bool = False,
+    from_here: bool = True,
 ) -> "Verification":
-    """Verify hosts of a fleet that was read, over connections of their own.
+    """Verify hosts of a fleet that was read.
 
     Args:
         fleet: with all hosts.
         hosts: these.
+        reach: their connections; closed at the second Ctrl-C.
         options: of the command line.
         arguments: for pytest.
         pretended: the hosts' GPUs are.
+        from_here: this machine can try the hosts' ports, too.
     """
-    from provision.commands.running import prompted, say_interrupted
+    from provision.commands.running import say_interrupted
     from provision.engine.declare import Declarer
-    from provision.engine.fleet import Interrupt, closing
-    from provision.engine.reach import Reach
+    from provision.engine.fleet import Interrupt
     from provision.verify.run import verify_fleet
 
-    reach = Reach(fleet, *prompted(options))
-    with closing(reach.close), Interrupt(lambda: say_interrupted(options), reach.close).installed() as interrupt:
+    with Interrupt(lambda: say_interrupted(options), reach.close).installed() as interrupt:
         return verify_fleet(
             fleet,
             hosts,
@@ -100,6 +111,7 @@ def verify_hosts(
             arguments=arguments,
             interrupt=interrupt,
             pretended=pretended,
+            from_here=from_here,
         )
 
 
@@ -119,19 +131,3 @@ def show(results: "Sequence[Result]", options: "Options", printed: str = "") -> 
         lines = [*report.table(results, width, wants_color(sys.stdout)), *report.messages(results)]
         lines += ["", printed.rstrip()] if printed else []
     print(masked("\n".join(lines)))
-
-
-def write_junit(path: Path, results: "Sequence[Result]") -> None:
-    """Write the XML, masked.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from provision.engine.mask import masked
-    from provision.errors import InputError
-    from provision.verify.report import junit
-
-    try:
-        path.write_text(masked(junit(results)))
-    except OSError as error:
-        raise InputError(f"--junit: {path} cannot be written: {error.strerror}") from error

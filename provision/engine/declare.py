@@ -11,8 +11,9 @@ from provision.errors import InputError, Mistake
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet, Host
 from provision.resources.base import Resource
-from provision.roles import Role, load_role
+from provision.roles import BUGS, Role, bug, load_role
 from provision.templates import Templates
+from provision.values import printable
 from provision.view import HostView, Peer
 
 
@@ -32,6 +33,8 @@ class Declarer:
         self.fleet, self.reach = fleet, reach
         self.roles = None if roles is None else tuple(roles)
         self.templates = Templates.of(fleet.path)
+        # While the first hosts are being logged in to, not when the first of them waits for its resources.
+        self.templates.prepare()
         self._load = loader(fleet)
         if found := mistakes(fleet):
             raise InputError(found)
@@ -52,9 +55,14 @@ class Declarer:
             module = self._load(role)
             try:
                 for resource in module.declare(view, view.settings[role]):
+                    if not isinstance(getattr(resource, "id", None), str):
+                        raise TypeError(f"declare() gives {printable(repr(resource), 80)}, which is no resource")
                     yield role, resource
             except ValueError as error:
                 raise InputError(f"{view.name}: role {role}: {error}") from error
+            except BUGS as error:
+                mistake = bug(error, Path(str(getattr(module, "__file__", role))))
+                raise InputError(f"{view.name}: role {role}: {mistake}") from error
 
     def view(self, host: Host, identity: Identity) -> HostView:
         """The host as its roles see it."""

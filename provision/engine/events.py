@@ -7,9 +7,10 @@ one host, `host`.
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
+from provision.dataclass import dataclass
 from provision.engine.mask import masked_value
 from provision.preflight.finding import Finding
 from provision.resources.base import Change, Diff

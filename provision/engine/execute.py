@@ -4,8 +4,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.engine.events import ChangeFinished, ChangeProgress, ChangeStarted, Emit
 from provision.engine.script import Script, chain
 from provision.errors import HostError, Interrupted, ResourceFailed, SessionLost

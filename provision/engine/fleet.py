@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from provision.dataclass import dataclass
 from provision.engine.events import Emit, HostFinished, HostStarted, Status
 from provision.errors import HostError, Interrupted, ProvisionError, Unreachable
 from provision.inventory.fleet import Host

@@ -32,6 +32,13 @@ def waves(fleet: Fleet, hosts: Sequence[Host]) -> list[list[Host]]:
     return result
 
 
+def with_needed(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """These hosts and all whose services they use, in the fleet's order."""
+    needs = {name: _needed(fleet, host) for name, host in fleet.hosts.items()}
+    names = {name for host in hosts for name in _closure(needs, host.name)}
+    return tuple(host for name, host in fleet.hosts.items() if name in names)
+
+
 def batches(waves: Sequence[Sequence[Host]], sizes: Sequence[str]) -> list[list[Host]]:
     """Each wave cut into batches: `1,25%` is one host, then a quarter of all hosts at a time.
 

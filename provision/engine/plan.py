@@ -1,15 +1,16 @@
 """What would change on a host: its declared resources, what is there, and the difference. One request."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.engine import state
 from provision.engine.script import LIMIT, Script, probes
 from provision.engine.state import State
 from provision.errors import HostError, InputError, ResourceFailed
 from provision.host.session import Session
-from provision.resources.base import Change, Pending, Resource
+from provision.resources.base import Change, Pending, Resource, Section
 from provision.values import printable
 
 PROBE_TIMEOUT = 180.0
@@ -125,9 +126,14 @@ def planned(host: str, resource: Resource, observed: Any, pending: Pending) -> C
         raise ResourceFailed(host, resource.id, printable(str(error), 500)) from error
 
 
+def fragments(resources: Iterable[Resource]) -> dict[str, str]:
+    """All probes of these by resource id, and the one for what we own."""
+    return {_STATE: state.probe()} | {one.id: one.probe() for one in resources}
+
+
 def question(resources: Iterable[Resource]) -> Script:
     """All probes of these, and what we own, as one script."""
-    return probes({_STATE: state.probe()} | {one.id: one.probe() for one in resources})
+    return probes(fragments(resources))
 
 
 def observe(session: Session, declared: Declared, only: Resource | None = None) -> Observation:
@@ -140,12 +146,21 @@ def observe(session: Session, declared: Declared, only: Resource | None = None) 
     except ValueError as error:
         said = f": {printable(answer.complaint, 300)}" if answer.rc else ""
         raise HostError(declared.host, f"the probes gave no answer ({error}){said}") from error
+    return observed(declared.host, resources, sections)
+
+
+def observed(host: str, resources: Iterable[Resource], sections: Mapping[str, Section]) -> Observation:
+    """What the answers to `fragments` say. Pure.
+
+    Raises:
+        ResourceFailed: a resource cannot understand its answer.
+    """
     found: dict[str, Any] = {}
     for resource in resources:
         try:
             found[resource.id] = resource.observe(sections[resource.id])
         except ValueError as error:
             what = printable(f"what the host says cannot be understood: {error}", 500)
-            raise ResourceFailed(declared.host, resource.id, what) from error
-    outputs = {name: section.out for name, section in sections.items() if name != _STATE}
+            raise ResourceFailed(host, resource.id, what) from error
+    outputs = {resource: sections[resource].out for resource in found}
     return Observation(found, state.observe(sections[_STATE]), outputs)

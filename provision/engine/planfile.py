@@ -6,11 +6,11 @@ printed; no scripts and no secrets.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provision.data import search_path
+from provision.dataclass import dataclass
 from provision.engine.events import change_as_json
 from provision.engine.mask import masked_value
 from provision.engine.plan import Plan

@@ -5,10 +5,11 @@ A host is needed for its own work, and by others for its address when the invent
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import field, replace
 
 from provision import facts
+from provision.dataclass import dataclass
 from provision.errors import HostError, HostRefused, ProvisionError
 from provision.facts.model import Identity
 from provision.facts.support import refusal
@@ -39,7 +40,7 @@ class Reach:
     """Makes the connections of one run.
 
     Args:
-        fleet: with all hosts, also those that are not worked on.
+        fleet: with all hosts, also those that are not worked on. Of a host only its connection and address count.
         password: typed at a prompt, for hosts whose inventory has none.
         become_password: the same for sudo and su.
         connect: makes a session.
@@ -57,6 +58,13 @@ class Reach:
         self.fleet, self.password, self.become_password = fleet, password, become_password
         self._connect, self._stale = connect, stale
         self._places = {name: _Place() for name in fleet.hosts}
+        self._closed = False
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Connect to these at once and in the background; `host` gives what came of it."""
+        for name in names:
+            # Nobody waits for them: a program that ends because of a mistake ends at once.
+            threading.Thread(target=self._result, args=(name,), name=f"reach {name}", daemon=True).start()
 
     def host(self, name: str) -> Reached:
         """Connect and ask what the host is; the second time, the first answer.
@@ -64,17 +72,10 @@ class Reach:
         Raises:
             HostError: it cannot be reached, or did not answer.
         """
-        place = self._places[name]
-        with place.lock:
-            if place.result is None:
-                place.since = time.monotonic()
-                try:
-                    place.result = self._reach(self.fleet.hosts[name])
-                except ProvisionError as error:
-                    place.result = error
-        if isinstance(place.result, ProvisionError):
-            raise place.result
-        return place.result
+        result = self._result(name)
+        if isinstance(result, ProvisionError):
+            raise result
+        return result
 
     def supported(self, name: str) -> Reached:
         """The same, for a host that is to be changed.
@@ -126,7 +127,8 @@ class Reach:
         return found
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections; one that is still being made ends as soon as it stands."""
+        self._closed = True
         for place in self._places.values():
             if isinstance(place.result, Reached):
                 place.result.session.close()
@@ -136,6 +138,19 @@ class Reach:
         place = self._places[name]
         if isinstance(place.result, Reached):
             place.result.session.close()
+
+    def _result(self, name: str) -> Reached | ProvisionError:
+        place = self._places[name]
+        with place.lock:
+            if place.result is None:
+                place.since = time.monotonic()
+                try:
+                    place.result = self._reach(self.fleet.hosts[name])
+                except ProvisionError as error:
+                    place.result = error
+                if self._closed:
+                    self.release(name)
+        return place.result
 
     def _reach(self, host: Host) -> Reached:
         session = self._open(host)

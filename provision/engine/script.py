@@ -10,8 +10,8 @@ pretend to be another resource's.
 import itertools
 import secrets as random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section, Together
 from provision.values import quote
 
@@ -26,36 +26,36 @@ umask 022
 PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
-d=$(mktemp -d /run/provision-XXXXXXXX 2>/dev/null || mktemp -d) || exit 125
-trap 'rm -rf "$d"' EXIT
+_provision=$(mktemp -d /run/provision-XXXXXXXX 2>/dev/null || mktemp -d) || exit 125
+trap 'rm -rf "$_provision"' EXIT
 trap 'exit 129' HUP INT TERM
-mkdir "$d/tmp" "$d/out" || exit 125
-PROVISION_TMP=$d/tmp
+mkdir "$_provision/tmp" "$_provision/out" || exit 125
+PROVISION_TMP=$_provision/tmp
 export PROVISION_TMP
 """
 
 _FRAGMENT = """\
 (
 {limit}eval {fragment}
-) </dev/null >"$d/out/{number}.o" 2>"$d/out/{number}.e"
-echo $? >"$d/out/{number}.s"
+) </dev/null >"$_provision/out/{number}.o" 2>"$_provision/out/{number}.e"
+echo $? >"$_provision/out/{number}.s"
 """
 
 # No subshell: a process for each of hundreds of files would cost more than all that is asked of them.
 _SHARED = """\
 {{
 {fragment}
-}} >"$d/out/{number}.o" 2>"$d/out/{number}.e"
-echo $? >"$d/out/{number}.s"
+}} >"$_provision/out/{number}.o" 2>"$_provision/out/{number}.e"
+echo $? >"$_provision/out/{number}.s"
 """
 
 _STOP = """\
-read -r r <"$d/out/{number}.s"
+read -r r <"$_provision/out/{number}.s"
 [ "$r" = 0 ] || stop=1
 """
 
 _END = """\
-cd "$d/out" || exit 125
+cd "$_provision/out" || exit 125
 s='' n=0
 set --
 while [ "$n" -lt {count} ] && [ -e "$n.o" ]; do
@@ -75,7 +75,7 @@ cat "$@"
 # A step may print more than anybody reads: only the end of it comes back.
 _SHORTEN = """\
 for f; do
-    tail -c 65536 "$f" >"$d/short" && mv "$d/short" "$f"
+    tail -c 65536 "$f" >"$_provision/short" && mv "$_provision/short" "$f"
 done
 """
 
@@ -91,14 +91,16 @@ class Script:
     Args:
         text: POSIX sh.
         names: of the fragments, in order.
+        chained: fragments after a failed one are not run.
     """
 
     text: str
     names: tuple[str, ...]
     nonce: str
+    chained: bool = False
 
     def parse(self, out: bytes) -> dict[str, Section]:
-        """What each fragment printed, by name. Fragments after a failed step of a chain are missing.
+        """What each fragment printed, by name. Those that a chain did not run are missing.
 
         Raises:
             ValueError: this is not the answer to this script.
@@ -111,6 +113,8 @@ class Script:
         sizes = [int(line.split()[0]) for line in lines[1 : 1 + 2 * len(statuses)]]
         if len(statuses) > len(self.names) or len(sizes) != 2 * len(statuses) or sum(sizes) != len(rest):
             raise ValueError("the answer does not have the size that it announces")
+        if len(statuses) < len(self.names) and not self.chained:
+            raise ValueError(f"it stops before {self.names[len(statuses)]}")
         pieces: list[bytes] = []
         for size in sizes:
             pieces.append(rest[:size][:LIMIT])
@@ -155,7 +159,7 @@ def chain(fragments: Mapping[str, str]) -> Script:
     for number, fragment in enumerate(fragments.values()):
         body += 'if [ -z "$stop" ]; then\n' + _fragment(number, fragment, "") + _STOP.format(number=number) + "fi\n"
     end = _END.format(nonce=nonce, count=len(fragments), shorten=_SHORTEN)
-    return Script(_BEGIN + body + end, tuple(fragments), nonce)
+    return Script(_BEGIN + body + end, tuple(fragments), nonce, chained=True)
 
 
 def _together(kind: type[Together], asked: Mapping[int, Together]) -> str:

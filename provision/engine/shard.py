@@ -3,8 +3,8 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.errors import InputError
 from provision.inventory.fleet import Host
 

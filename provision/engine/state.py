@@ -10,9 +10,10 @@ import hmac
 import json
 import secrets as random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
+from provision.dataclass import dataclass
 from provision.engine.plain import plain
 from provision.resources.base import Resource, Run, Section
 from provision.values import canonical, quote

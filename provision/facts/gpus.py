@@ -2,8 +2,9 @@
 
 import csv
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from provision.dataclass import dataclass
 from provision.facts.model import GPU, Load
 from provision.facts.records import Records, known, number
 

@@ -5,7 +5,9 @@ preflight and display.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from provision.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which hosts can be served. Asked before anything on a host is touched."""
 
+import re
 from collections.abc import Callable
 
 from provision.facts.model import Identity
@@ -22,6 +23,10 @@ _SUPPORTED: dict[str, tuple[str, ...] | None] = {
 }
 _FEDORA = 41
 """The oldest; every later one has dnf 5, too."""
+_KERNEL = (4, 18)
+"""Of Red Hat's version 8, on which Ollama's releases are built (with glibc 2.28). Older ones are met in containers."""
+_SLES = (15, 3)
+"""The first with a glibc that is new enough."""
 _NAMES = (
     "Debian 12 and 13, Ubuntu 22.04, 24.04 and 26.04, RHEL, CentOS Stream, Rocky, Alma and Oracle Linux 9 and 10, "
     "Fedora from 41, Amazon Linux 2023, openSUSE Leap 15.6 and 16, SLES 15, Arch Linux"
@@ -104,6 +109,27 @@ def _unknown(identity: Identity) -> str | None:
     return f"{os.name} is not supported yet; supported are {_NAMES}"
 
 
+def _old_libraries(identity: Identity) -> str | None:
+    os = identity.os
+    if os.id == "sles" and _numbers(f"{os.version}.0") < _SLES:
+        return f"{os.name} has a glibc older than 2.28, which Ollama needs; upgrade it to SP3 or later"
+    return None
+
+
+def _old_kernel(identity: Identity) -> str | None:
+    kernel = _numbers(identity.kernel)
+    if not kernel or kernel >= _KERNEL:
+        return None
+    way = "it is its machine's: use a newer one" if "container" in identity.marks else "upgrade it and reboot"
+    return f"its kernel is {identity.kernel}, older than {_KERNEL[0]}.{_KERNEL[1]}, which Ollama is built on; {way}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(15, 7) of `15.7`, (4, 4) of `4.4.0-19041`; () where there is no number."""
+    found = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return (int(found[1]), int(found[2])) if found else ()
+
+
 def _no_manager(identity: Identity) -> str | None:
     family, found = identity.os.family, identity.package_manager
     if found not in _MANAGERS[family]:
@@ -120,5 +146,7 @@ _CHECKS: tuple[Callable[[Identity], str | None], ...] = (
     _narrow,
     _no_systemd,
     _unknown,
+    _old_libraries,
+    _old_kernel,
     _no_manager,
 )

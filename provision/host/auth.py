@@ -3,9 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.dataclass import dataclass
 from provision.errors import Unreachable
 from provision.host.lean import paramiko
 from provision.host.sshconfig import Route

@@ -9,8 +9,8 @@ import contextlib
 import re
 import secrets
 import time
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.errors import BecomeError, HostError, SessionLost, Unreachable
 from provision.host.target import Target
 from provision.host.wire import Connection, Wire

@@ -8,8 +8,9 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from provision.dataclass import dataclass
 
 _MOST = 16 << 20
 

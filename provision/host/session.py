@@ -1,10 +1,10 @@
 """What the rest of the program knows of a host that it reached: run as root, upload, run a job, reach Docker."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from provision.dataclass import dataclass
 from provision.resources.base import Job, Progress
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from provision.dataclass import dataclass
 from provision.errors import Unreachable
 from provision.host.target import Target
 from provision.values import printable

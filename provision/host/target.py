@@ -1,9 +1,9 @@
 """How one host is reached, as the inventory says it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.values import Secret
 
 Kind = Literal["ssh", "local", "docker"]

@@ -2,10 +2,11 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from provision.dataclass import dataclass
 from provision.inventory.document import Mapping as MapNode
 from provision.inventory.document import Mark, Node, Scalar, is_null
 from provision.inventory.fleet import Connection

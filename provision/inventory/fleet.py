@@ -1,12 +1,13 @@
 """What an inventory is once it is read: values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
 
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.names import did_you_mean
 from provision.inventory.patterns import match

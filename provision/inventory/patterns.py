@@ -50,6 +50,9 @@ def _split(pattern: str) -> list[str]:
         terms = [pattern]
     else:
         terms = _TERMS.findall(pattern)
+        # Ansible drops what is no part of a term, and `~[` becomes `~`, which is every host.
+        if "[" in (rest := _TERMS.sub("", pattern)) or "]" in rest:
+            raise InputError(f"the pattern {pattern!r} has a bracket without its other half")
     return [term.strip() for term in terms if term.strip()]
 
 

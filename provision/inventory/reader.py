@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.connection import KNOWN as ANSIBLE
 from provision.inventory.connection import ConnectionReader
@@ -61,13 +62,7 @@ def load(
     Raises:
         InputError: with all mistakes of all files.
     """
-    tree, files, unread = read_tree(path)
-    if unread:
-        # What is in those files is not known: only look whether the others can be read.
-        others = VarsFiles(path, unread)
-        others.read_all()
-        raise InputError(unread + tree.mistakes)
-    return _Reader(path, schemas, tree, environ, need_secrets, overlay).fleet(files)
+    return Reader(path, schemas, environ=environ, need_secrets=need_secrets, overlay=overlay).fleet()
 
 
 def read_tree(path: Path) -> tuple[Tree, list[Path], list[Mistake]]:
@@ -85,31 +80,60 @@ def read_tree(path: Path) -> tuple[Tree, list[Path], list[Mistake]]:
     return tree, files, mistakes
 
 
-class _Reader:
-    """One loading: what the parts share."""
+class Reader:
+    """One loading in two steps: the files, then the roles' settings, which take as long as a login.
+
+    Args: see `load`.
+
+    Attributes:
+        bare: the hosts with their groups and connections, without roles and settings.
+
+    Raises:
+        InputError: a file cannot be read at all.
+    """
 
     def __init__(
         self,
         path: Path,
         schemas: Schemas,
-        tree: Tree,
-        environ: Mapping[str, str],
-        need_secrets: bool,
-        overlay: Overlay | None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        need_secrets: bool = True,
+        overlay: Overlay | None = None,
     ) -> None:
-        self.path, self.schemas, self.tree = path, schemas, tree
-        self.environ, self.need_secrets, self.overlay = environ, need_secrets, overlay
-        self.found = Findings(mistakes=tree.mistakes)
+        self.path, self.schemas, self.environ = path, schemas, environ
+        self.need_secrets, self.overlay = need_secrets, overlay
+        self.tree, self._inventory_files, unread = read_tree(path)
+        if unread:
+            # What is in those files is not known: only look whether the others can be read.
+            VarsFiles(path, unread).read_all()
+            raise InputError(unread + self.tree.mistakes)
+        self.found = Findings(mistakes=self.tree.mistakes)
         self.files = VarsFiles(path, self.found.mistakes)
-        self.layers = Layers(tree, self.files)
-        self.groups = {name: tree.members(name) for name in tree.groups}
+        self.layers = Layers(self.tree, self.files)
+        self.groups = {name: self.tree.members(name) for name in self.tree.groups}
         self.settings: dict[tuple[str, int], BaseModel | None] = {}
-
-    def fleet(self, files: Iterable[Path]) -> Fleet:
-        memberships = self.tree.memberships()
         for name in self.tree.groups:
             self.files.of("group_vars", name)
-        hosts = {name: self._host(name, memberships[name]) for name in self.tree.hosts}
+        memberships = self.tree.memberships()
+        self._blocks = {name: self.layers.of(name, groups) for name, groups in memberships.items()}
+        hosts = {name: self._host(name, memberships[name], block) for name, block in self._blocks.items()}
+        if overlay:
+            self.found.secrets.clear()
+        self.bare = Fleet(path, MappingProxyType(hosts), MappingProxyType(self.groups))
+
+    @property
+    def sound(self) -> bool:
+        """Whether no mistake was found so far."""
+        return not self.found.mistakes
+
+    def fleet(self) -> Fleet:
+        """The whole of it.
+
+        Raises:
+            InputError: with all mistakes of all files.
+        """
+        hosts = {name: self._with_settings(host, self._blocks[name]) for name, host in self.bare.hosts.items()}
         foreign = self._names()
         self._references()
         if self.need_secrets:
@@ -127,10 +151,10 @@ class _Reader:
         return Fleet(
             path=self.path,
             hosts=MappingProxyType(hosts),
-            groups=MappingProxyType(self.groups),
+            groups=self.bare.groups,
             foreign=tuple(foreign),
             warnings=tuple(sorted({*self.files.warnings, *unused})),
-            files=(*files, *self.files.paths),
+            files=(*self._inventory_files, *self.files.paths),
         )
 
     def _entries(self) -> Iterable[Entry]:
@@ -141,11 +165,11 @@ class _Reader:
         self.found.mistakes.append(mark.mistake(message))
 
     @property
-    def base(self) -> Path:
+    def _base(self) -> Path:
         return self.path if self.path.is_dir() else self.path.parent
 
-    def _host(self, name: str, groups: tuple[str, ...]) -> Host:
-        layers = self.layers.of(name, groups)
+    def _host(self, name: str, groups: tuple[str, ...], layers: Block) -> Host:
+        """A host as far as it can be told without its roles."""
         last = {variable: setting.last for variable, setting in layers.items()}
         variables = {variable: value_of(entry.node) for variable, entry in last.items()}
         magic: dict[str, Any] = {
@@ -154,17 +178,8 @@ class _Reader:
             "group_names": sorted(group for group in groups if group != "all"),
             "groups": {group: list(members) for group, members in self.groups.items()} if _has_jinja(last) else {},
         }
-        secrets = len(self.found.secrets)
-        reader = ConnectionReader(name, last, variables | magic, self.base, self.found)
+        reader = ConnectionReader(name, last, variables | magic, self._base, self.found)
         connection = reader.read()
-        if self.overlay:
-            del self.found.secrets[secrets:]
-        roles = self._roles(last.get(ROLES))
-        over = self._laid_over(layers)
-        settings = {role: self._settings(role, mark, self._node(layers, over, role)) for role, mark in roles}
-        if self.overlay:
-            node = self._node(layers, {}, self.overlay.name)
-            settings[self.overlay.name] = self._settings(self.overlay.name, self.tree.hosts[name].mark, node)
         address = self._text(last.get("address"))
         if address is None and connection.kind == "ssh":
             address = _peer_address(name, connection.host)
@@ -175,13 +190,23 @@ class _Reader:
             name=name,
             groups=groups,
             vars=MappingProxyType(variables),
-            roles=tuple(role for role, _ in roles),
-            settings=MappingProxyType({role: model for role, model in settings.items() if model is not None}),
+            roles=(),
+            settings=MappingProxyType({}),
             connection=connection,
             address=address,
-            artifacts=self.base / Path(artifacts).expanduser() if artifacts else None,
+            artifacts=self._base / Path(artifacts).expanduser() if artifacts else None,
             warnings=tuple(reader.warnings),
         )
+
+    def _with_settings(self, host: Host, layers: Block) -> Host:
+        roles = self._roles(layers[ROLES].last if ROLES in layers else None)
+        over = self._laid_over(layers)
+        settings = {role: self._settings(role, mark, self._node(layers, over, role)) for role, mark in roles}
+        if self.overlay:
+            node = self._node(layers, {}, self.overlay.name)
+            settings[self.overlay.name] = self._settings(self.overlay.name, self.tree.hosts[host.name].mark, node)
+        known = {role: model for role, model in settings.items() if model is not None}
+        return replace(host, roles=tuple(role for role, _ in roles), settings=MappingProxyType(known))
 
     def _text(self, entry: Entry | None) -> str | None:
         if entry is None or is_null(entry.node):
@@ -237,7 +262,7 @@ class _Reader:
             except InputError as error:
                 self.found.mistakes += error.mistakes or [mark.mistake(str(error))]
             else:
-                self.settings[key] = validate(role, schema, node, mark, self.base, self.found)
+                self.settings[key] = validate(role, schema, node, mark, self._base, self.found)
         return self.settings[key]
 
     def _names(self) -> list[Mistake]:

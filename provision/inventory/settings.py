@@ -8,13 +8,14 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, JsonValue, RootModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from provision.dataclass import dataclass
 from provision.errors import Mistake
 from provision.inventory.document import Mapping, Mark, Node, Scalar, Sequence, is_null, value_of
 from provision.inventory.names import did_you_mean

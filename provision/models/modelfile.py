@@ -5,8 +5,9 @@ any host is touched.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.models import parameters as known
 from provision.models.names import ModelName, looks_like_gpt_oss

@@ -1,7 +1,8 @@
 """What preflight has to say about one thing on one host."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from provision.dataclass import dataclass
 
 Level = Literal["ok", "warning", "refused"]
 

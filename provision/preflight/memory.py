@@ -6,9 +6,10 @@ not known it is estimated, and the verdict says so.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.facts.model import GPU, Identity
 from provision.models.names import DEFAULT_NAMESPACE, ModelName
 from provision.preflight.finding import Finding, Level

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Plan
 from provision.preflight.finding import Finding
 from provision.proxy import PROXY_FILE

@@ -1,18 +1,22 @@
 """What a host has around its models: room on its disks, free ports, a clock that is right."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.engine.plan import Plan
 from provision.facts.model import FileSystem, Readings
 from provision.preflight.finding import Finding
 from provision.resources.base import Change, Resource
 from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
+from provision.resources.docker_config import DockerConfig, parse
 from provision.resources.endpoint import Endpoint
+from provision.resources.file import Found
 from provision.resources.image import Image
 from provision.resources.ollama_model import INCOMING, OllamaModel
 from provision.resources.release import Release
@@ -32,21 +36,26 @@ LATE = 300
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that a resource wants in a directory; `where` may lie on the same file system as others."""
+    """Bytes that a resource wants in a directory; `where` may lie on the same file system as others.
+
+    `either`: one of several places of which the resource will take one: on one file system it counts once.
+    """
 
     where: str
     size: int
     resource: str
+    either: bool = False
 
 
 def rooms(plan: Plan, readings: Readings) -> Iterator[Room]:
     """What the changes of a plan put on disks."""
     resources = {resource.id: resource for resource in plan.declared.resources}
+    stores = _image_stores(_data_root(plan), readings)
     for change in plan.changes:
-        yield from _rooms(resources[change.resource], change, readings)
+        yield from _rooms(resources[change.resource], change, stores)
 
 
-def _rooms(resource: Resource, change: Change, readings: Readings) -> Iterator[Room]:
+def _rooms(resource: Resource, change: Change, stores: Sequence[str]) -> Iterator[Room]:
     match resource:
         case OllamaModel() | DerivedModel():
             size = change.download or 0
@@ -56,7 +65,7 @@ def _rooms(resource: Resource, change: Change, readings: Readings) -> Iterator[R
         case Image():
             archive = resource.archive
             size = int(archive.stat().st_size * UNPACKED) if archive else IMAGE
-            yield Room(_image_store(readings), size, resource.id)
+            yield from (Room(store, size, resource.id, either=len(stores) > 1) for store in stores)
             if archive:
                 yield Room(INCOMING, archive.stat().st_size, resource.id)
         case Release() if change.action != "switch":
@@ -66,10 +75,32 @@ def _rooms(resource: Resource, change: Change, readings: Readings) -> Iterator[R
             pass
 
 
-def _image_store(readings: Readings) -> str:
-    """Engines from 29 on keep images with containerd (docker: release notes 29.0)."""
+def _image_stores(root: str, readings: Readings) -> tuple[str, ...]:
+    """Where images will lie: engines from 29 on keep them with containerd (docker: release notes 29.0).
+
+    Which engine comes is not known before it is there: both places count then.
+    """
     major = readings.docker.partition(".")[0]
-    return CONTAINERD if major.isdigit() and int(major) >= 29 else DOCKER
+    if not major.isdigit():
+        return (root, CONTAINERD)
+    return (CONTAINERD,) if int(major) >= 29 else (root,)
+
+
+def _data_root(plan: Plan) -> str:
+    """The engine's folder: as declared, else as its configuration says, else its own."""
+    configs = [one for one in plan.declared.resources if isinstance(one, DockerConfig)]
+    seen = (plan.observation.of.get(one.id) for one in configs)
+    texts = (one.content for one in seen if isinstance(one, Found) and one.content)
+    said = [*(one.wanted for one in configs), *map(_keys, texts)]
+    return next((str(keys["data-root"]) for keys in said if keys.get("data-root")), DOCKER)
+
+
+def _keys(text: bytes) -> Mapping[str, Any]:
+    try:
+        return parse(text)
+    except ValueError:
+        # What is wrong with it the plan has said.
+        return {}
 
 
 def disks(wanted: Iterable[Room], file_systems: Mapping[str, FileSystem]) -> Iterator[Finding]:
@@ -82,14 +113,24 @@ def disks(wanted: Iterable[Room], file_systems: Mapping[str, FileSystem]) -> Ite
     by_mount: dict[str, list[Room]] = defaultdict(list)
     for room in wanted:
         if room.size and room.where in file_systems:
-            by_mount[file_systems[room.where].mount].append(room)
+            those = by_mount[file_systems[room.where].mount]
+            other = next((one for one in those if one.either and one.resource == room.resource), None)
+            if room.either and other is not None:
+                # Both places are on this one: whichever is taken, the room is wanted here.
+                those[those.index(other)] = replace(other, either=False)
+            else:
+                those.append(room)
     for mount, those in by_mount.items():
         free = file_systems[those[0].where].free
         total = sum(room.size for room in those)
         parts = ", ".join(f"{human_bytes(room.size)} for {room.resource} in {room.where}" for room in those)
         text = f"{human_bytes(total)} are needed, {human_bytes(free)} are free: {parts}"
-        if total > free:
+        sure = sum(room.size for room in those if not room.either)
+        if sure > free:
             yield Finding("refused", f"disk {mount}", f"not enough room: {text}")
+        elif total > free:
+            what = "not enough room if the engine that is to come keeps images there"
+            yield Finding("warning", f"disk {mount}", f"{what}: {text}")
         else:
             yield Finding("ok", f"disk {mount}", text)
 

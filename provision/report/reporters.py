@@ -20,6 +20,7 @@ from provision.engine.events import (
     as_json,
 )
 from provision.engine.mask import masked
+from provision.errors import InputError
 from provision.report.text import Style, event_lines, examined_lines, plan_lines, recap_line, totals_line
 
 
@@ -112,12 +113,33 @@ def log_file(command: str) -> Path:
     """A new file for the log of a run: `~/.local/state/provision/log/20260131-120000-apply-4711.jsonl`.
 
     Only its owner can read it.
+
+    Raises:
+        InputError: there is no room for it, or the folder is not this user's.
     """
-    folder = log_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.jsonl"
-    path.touch(mode=0o600)
+    path = own_folder(log_folder()) / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.jsonl"
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise _unkept(path, error) from error
     return path
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder that only its owner can read.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unkept(path, error) from error
+    return path
+
+
+def _unkept(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written: {error.strerror}", "XDG_STATE_HOME names another place")
 
 
 def state_folder() -> Path:

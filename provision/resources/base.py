@@ -5,9 +5,11 @@ answer (`observe`), asks it for a `Change` (`plan`) and executes the steps of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from provision.dataclass import dataclass
 
 if TYPE_CHECKING:
     import docker

@@ -1,8 +1,9 @@
 """A CA certificate that a host trusts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import File, Found, Look, seen
 from provision.values import quote

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.values import printable, quote
 
@@ -61,13 +62,26 @@ class CdiSpecification:
 
 
 @dataclass(frozen=True)
+class Offered:
+    """Whether the engine offers the GPUs: what is wrong, or ""; and what it cannot do at all, or ""."""
+
+    complaint: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class DockerGpus:
-    """The proof that Docker offers the GPUs to containers: `docker info` shows the runtime, CDI and the devices.
+    """The proof that Docker offers the GPUs to containers: `docker info` shows CDI and the devices, and the runtime.
 
     Nothing is done about it but waiting: an engine reads a new specification a moment later.
+
+    Args:
+        after: what changes it.
+        runtime: the runtime `nvidia` is declared, too.
     """
 
     after: tuple[Resource | str, ...] = field(default=(), repr=False)
+    runtime: bool = False
 
     @property
     def id(self) -> str:
@@ -78,15 +92,26 @@ class DockerGpus:
         """`docker info`, of an engine that runs: asking the socket would start one."""
         return "[ -e /run/docker.pid ] || exit 0\ntimeout 20 docker info --format '{{json .}}' 2>/dev/null || :\n"
 
-    def observe(self, section: Section) -> str:
-        """What is wrong, or ""."""
-        return lacking(json.loads(section.text)) if section.text.strip() else "the Docker engine does not answer"
+    def observe(self, section: Section) -> Offered:
+        """What it tells."""
+        if not section.text.strip():
+            return Offered("the Docker engine does not answer")
+        info = json.loads(section.text)
+        old = bool(version(info)) and version(info) < _CDI and not self.runtime
+        remark = (
+            f"{self.id}: containers get no GPU from the Docker engine {info.get('ServerVersion')}, which knows no CDI"
+        )
+        return Offered(lacking(info, self.runtime), f"{printable(remark, 200)}: nvidia.runtime: true" if old else "")
 
-    def plan(self, observed: str, pending: Pending) -> Change | None:
+    def plan(self, observed: Offered, pending: Pending) -> Change | None:
         """`prove`."""
         if earlier := pending.any(*self.after):
             return Change(self.id, "prove", f"unknown until {earlier.resource} is applied", uncertain=True)
-        return Change(self.id, "prove", observed) if observed else None
+        return Change(self.id, "prove", observed.complaint) if observed.complaint else None
+
+    def remark(self, observed: Offered) -> str:
+        """What an old engine cannot do."""
+        return observed.remark
 
     def steps(self, change: Change) -> Iterator[Step]:
         """Wait a moment; what is still wrong then, the engine says."""
@@ -102,19 +127,24 @@ done
 """
 
 
-def lacking(info: Mapping[str, Any]) -> str:
-    """What `docker info` should show of the GPUs and does not, or "".
+# CDI is known from 25.0 on; the devices that were found are told from 28.2 on (moby: api/types/system).
+_CDI, _DEVICES = (25, 0), (28, 2)
 
-    CDI is known from 25.0 on; the devices that were found are told from 28.2 on (moby: api/types/system).
-    """
+
+def version(info: Mapping[str, Any]) -> tuple[int, ...]:
+    """(26, 1) of an engine 26.1.5; () when it does not say."""
+    return tuple(map(int, re.findall(r"\d{1,6}", str(info.get("ServerVersion") or ""))[:2]))
+
+
+def lacking(info: Mapping[str, Any], runtime: bool = False) -> str:
+    """What `docker info` should show of the GPUs and does not, or ""."""
     if errors := info.get("ServerErrors"):
         return f"the Docker engine does not answer: {printable(str(errors[0]), 200)}"
-    version = tuple(map(int, re.findall(r"\d{1,6}", str(info.get("ServerVersion")))[:2]))
     devices = [str(one.get("ID")) for one in info.get("DiscoveredDevices") or []]
-    if "nvidia" not in (info.get("Runtimes") or {}):
+    if runtime and "nvidia" not in (info.get("Runtimes") or {}):
         return "docker info shows no runtime nvidia"
-    if version >= (25, 0) and not info.get("CDISpecDirs"):
+    if version(info) >= _CDI and not info.get("CDISpecDirs"):
         return "docker info shows no directories of CDI specifications: CDI is off"
-    if version >= (28, 2) and not any(name.startswith("nvidia.com/gpu=") for name in devices):
+    if version(info) >= _DEVICES and not any(name.startswith("nvidia.com/gpu=") for name in devices):
         return "docker info shows no device nvidia.com/gpu"
     return ""

@@ -6,9 +6,10 @@ containers for nothing, or misses changes.)
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from provision.dataclass import dataclass
 from provision.resources import container_swap, docker_cli
 from provision.resources.base import Change, Docker, Pending, Resource, Section, Step
 from provision.resources.docker_cli import PUBLIC, SPEC, Found

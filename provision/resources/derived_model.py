@@ -6,11 +6,12 @@ the base as it is now (ollama: server/create.go), which also finds changes that 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from provision import localfiles
+from provision.dataclass import dataclass
 from provision.models import parameters
 from provision.models.modelfile import Modelfile
 from provision.models.names import ModelName

@@ -1,9 +1,9 @@
 """Probes of Docker objects by the `docker` program, and the labels that we put on what we make."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.values import printable, quote
 

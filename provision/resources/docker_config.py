@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
 from provision.resources.file import File, Found, Look, seen
 

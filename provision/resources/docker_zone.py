@@ -1,8 +1,8 @@
 """firewalld knows Docker's bridge: Docker puts it into a zone of its own, if firewalld runs when the engine starts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.docker_config import KEEP_CONTAINERS
 from provision.resources.host_firewall import FIREWALLD

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.values import printable, quote
 

@@ -3,10 +3,11 @@
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import ClassVar, Self
 
+from provision.dataclass import dataclass
 from provision.localfiles import file_digest
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step, Together, Upload
 from provision.values import ELIDED, quote, sha256

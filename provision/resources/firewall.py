@@ -5,8 +5,9 @@ accepts: a packet that passes it still has to pass ufw, firewalld or whatever el
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
 from provision.resources.file import File, Found, Look, seen
 from provision.values import quote, sha256

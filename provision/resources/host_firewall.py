@@ -6,9 +6,9 @@ and only ours are ever taken away. An own `table inet provision` cannot do this:
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from xml.sax.saxutils import quoteattr
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import Absent, File, Found, Look, seen
 from provision.values import printable, quote, sha256
@@ -197,7 +197,7 @@ def _elements(allowed: tuple[Allow, ...]) -> Iterator[str]:
             yield f"  {port}\n"
         for source in sorted(one.sources or ()):
             if network := _network(source):
-                where = f"<source address={quoteattr(str(network))}/>"
+                where = f'<source address="{network}"/>'
                 yield f'  <rule family="ipv{network.version}">{where}{port}<accept/></rule>\n'
 
 

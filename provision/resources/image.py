@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as urlquote
 
 from provision import localfiles
+from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Change, Job, Pending, Resource, Run, Section, Step, Upload
 from provision.resources.docker_cli import Found

@@ -1,9 +1,9 @@
 """Models that are not declared: removed only where the inventory says so, by their exact names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources import model_store
 from provision.resources.base import Change, Pending, Run, Section, Step

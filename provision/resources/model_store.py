@@ -4,9 +4,10 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources.base import Section
 from provision.values import printable, quote

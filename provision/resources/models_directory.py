@@ -1,9 +1,9 @@
 """Ollama's model store as a directory: its owner's, and reachable through all its parents."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.file import Found, Look, seen
 from provision.resources.selinux import relabelled

@@ -2,8 +2,9 @@
 
 import configparser
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step
 from provision.resources.managers import manager
 from provision.values import printable, quote

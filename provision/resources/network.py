@@ -1,9 +1,10 @@
 """A user-defined Docker network."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Change, Docker, Pending, Resource, Section, Step
 from provision.resources.docker_cli import PUBLIC, Found

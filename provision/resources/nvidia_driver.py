@@ -1,9 +1,10 @@
 """The NVIDIA kernel module of a host: the one that is installed is the one that is loaded."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar, Literal
 
+from provision.dataclass import dataclass
 from provision.drivers import branch
 from provision.resources.base import Change, Pending, Reboot, Resource, Run, Section, Step
 from provision.resources.package import Package

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from provision import localfiles
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources import model_store
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step, Upload

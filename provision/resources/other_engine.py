@@ -1,9 +1,10 @@
 """A Docker engine of another kind than the declared one: kept and named, or replaced, and what ran on it runs again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step
 from provision.resources.managers import apt_progress, shell
 from provision.values import printable, quote, sha256

@@ -1,11 +1,13 @@
-"""Packages of the distribution: installed, never upgraded or removed by the way."""
+"""Packages of the distribution: installed, never removed, and never upgraded but where an oldest version is said."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Job, Pending, Resource, Section, Step, Together
-from provision.resources.managers import manager
+from provision.resources.managers import manager, shell
 from provision.values import sha256
 
 
@@ -40,17 +42,19 @@ class Asked(Together):
 
 @dataclass(frozen=True)
 class Package:
-    """These packages are installed, in whatever version the distribution has.
+    """These packages are installed, in whatever version the distribution has, or from `minimum` on.
 
     Args:
         names: package names. `curl|curl-minimal` is one of the two: the first is installed where none is.
         manager: `host.identity.package_manager`: `apt`, `dnf`, `dnf5`, `zypper` or `pacman`.
         after: resources (repositories) whose change makes other packages available.
+        minimum: the oldest version of all of them that will do, such as `1.18`; "" for any.
     """
 
     names: tuple[str, ...]
     manager: str = "apt"
     after: tuple[Resource, ...] = field(default=(), repr=False)
+    minimum: str = ""
 
     @property
     def id(self) -> str:
@@ -80,14 +84,28 @@ class Package:
         return {line[0]: line[2] for line in words if len(line) == 3 and line[1] == "installed" and line[0] in own}
 
     def plan(self, observed: dict[str, str], pending: Pending) -> Change | None:
-        """`install` what is missing."""
+        """`install` what is missing, `upgrade` what is too old."""
         missing = [names[0] for names in self.choices if not observed.keys() & names]
-        if not missing:
+        oldest = _numbers(self.minimum)
+        old = {name: version for name, version in observed.items() if oldest and _numbers(version) < oldest}
+        names = (*missing, *old)
+        if not names:
             return None
-        return Change(self.id, "install", "not installed", after={"packages": missing}, private=tuple(missing))
+        action, why = "install", "not installed"
+        if not missing:
+            action, why = "upgrade", f"{min(old.values(), key=_numbers)} is installed, {self.minimum} is needed"
+        return Change(self.id, action, why, after={"packages": list(names)}, private=names)
 
     def steps(self, change: Change) -> Iterator[Step]:
         """One job: with the lists that are there, and again with new ones when that fails."""
         names, using = change.after["packages"], manager(self.manager)
         name = f"{using.name}-{sha256(' '.join(names))[:12]}"
-        yield Job(name, using.installing(names), progress=using.progress, timeout=3600)
+        # With old lists apt is content with the version that is there; the others look for newer ones themselves.
+        fresh = f"{shell('apt-get')}apt update 2>&1\n" if change.action == "upgrade" and using.name == "apt" else ""
+        yield Job(name, fresh + using.installing(names), progress=using.progress, timeout=3600)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(1, 18) of `1.18`, (1, 17, 8) of `1.17.8-1`; an epoch does not count."""
+    plain = re.match(r"(?:\d+:)?([\d.]*)", version)
+    return tuple(int(part) for part in plain[1].split(".") if part)[:4] if plain else ()

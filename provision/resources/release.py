@@ -2,9 +2,10 @@
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from provision.dataclass import dataclass
 from provision.localfiles import file_digest
 from provision.resources.base import Change, Job, Pending, Progress, Run, Section, Step, Upload
 from provision.resources.file import switch

@@ -1,11 +1,13 @@
 """A package repository: a file of ours (deb822, or `.repo` of dnf and zypper), and its key, pinned by fingerprint."""
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
 from provision.resources.file import INCOMING, File, Found, Look, seen
 from provision.resources.managers import apt_progress, manager, shell
@@ -102,14 +104,21 @@ class Repository:
 
     def probe(self) -> str:
         """Our file, then the keyring's fingerprints, then other files that name the address."""
-        bare = self.uri.rstrip("/").partition("://")[2]
         return (
             f"gpg --batch --show-keys --with-colons {quote(self.keyring)} 2>/dev/null |\n"
             '  awk -F: \'$1 == "pub" { p = 1; if ($2 == "e") print "expired=" } '
             '$1 == "fpr" && p { print "fpr=" $10; p = 0 }\'\n'
-            f"grep -lF {quote(bare)} {self._others} 2>/dev/null |\n"
+            f"grep -lE {quote(self._named)} {self._others} 2>/dev/null |\n"
             f"  sed 's/^/rival=/'\n{self._trusted}echo --\n" + Look(self.sources.path, content=True)
         )
+
+    @property
+    def _named(self) -> str:
+        """An ERE of lines that name our address and are no comment; of apt also with $(ARCH), as NVIDIA's has it."""
+        bare = self.uri.rstrip("/").partition("://")[2]
+        ways = [bare, re.sub("/(amd64|arm64)$", "/$(ARCH)", bare)]
+        escaped = (re.sub(r"([][.*^$+?(){}|\\])", r"\\\1", way) for way in dict.fromkeys(ways))
+        return f"^[^#]*://({'|'.join(escaped)})/?([[:space:]]|$)"
 
     @property
     def _others(self) -> str:
@@ -136,30 +145,38 @@ class Repository:
         return Listed(seen(Section(section.rc, rest, section.err)), tuple(prints), tuple(rivals), imported, expired)
 
     def plan(self, observed: Listed, pending: Pending) -> Change | None:
-        """`create` or `update`.
+        """`create` or `update`, also in place of older files that name the same address.
 
-        Raises:
-            ValueError: another file names the same address: apt would refuse both ("Conflicting Signed-By").
+        Beside such a one apt refuses every work ("Conflicting values set for option Signed-By").
         """
-        if observed.rivals:
-            raise ValueError(f"{', '.join(observed.rivals)} names the same repository; remove it or what it says")
         # Owners make their keys last longer under the same fingerprint: the current one is fetched.
         key_is_right = observed.fingerprints == (self.fingerprint,) and not observed.expired
         if self.manager != "apt":
             # rpm names a key by the last 8 digits of its fingerprint, from rpm 6 on by all 40.
             key_is_right &= any(len(end) >= 8 and self.fingerprint.endswith(end) for end in observed.imported)
         change = self.sources.plan(observed.file, pending)
-        if change is None and key_is_right:
+        if change is None and key_is_right and not observed.rivals:
             return None
         held = "a key that expired" if observed.expired else " ".join(observed.fingerprints) or "no key"
-        why = change.why if change else f"its keyring holds {held}"
+        why = change.why if change else "" if key_is_right else f"its keyring holds {held}"
+        older = f"in place of {', '.join(observed.rivals)}" if observed.rivals else ""
         diffs: tuple[Diff, ...] = change.diffs if change else ()
         action = "create" if observed.file.kind == "missing" else "update"
-        return Change(self.id, action, why, after={"uri": self.uri, "key": self.fingerprint}, diffs=diffs)
+        return Change(
+            self.id,
+            action,
+            ", ".join(filter(None, (why, older))),
+            after={"uri": self.uri, "key": self.fingerprint},
+            diffs=diffs,
+            private=observed.rivals,
+        )
 
     def steps(self, change: Change) -> Iterator[Step]:
-        """The key first, then the file, then this repository's package lists."""
+        """The key first, then the file in place of older ones, then this repository's package lists."""
         key = f"{INCOMING}/{self.name}.key"
+        older = " ".join(map(quote, change.private or ()))
+        if older:
+            yield Run(_ALONE.format(files=older, named=quote(self._named)))
         yield Run(f"umask 077\nmkdir -p {INCOMING}\n")
         if isinstance(self.key, Path):
             yield Upload(key, self.key)
@@ -179,6 +196,9 @@ class Repository:
                 ),
             )
         )
+        if older:
+            # What is called so neither apt nor dnf nor zypper reads, or mentions.
+            yield Run(f'set -- {older}\nfor f; do mv -f -- "$f" "$f.disabled" || exit 1; done\n')
         yield from self.sources.steps(change)
         if self.manager == "apt":
             where = f"-o Dir::Etc::sourcelist={quote(self.sources.path)} -o Dir::Etc::sourceparts=-"
@@ -208,6 +228,16 @@ def key_at(name: str, find: Callable[[str], Path | None]) -> str | Path:
         raise ValueError(f"the key {name} is neither an address nor a file beside the inventory")
     return key
 
+
+_ALONE = """\
+set -- {files}
+for f; do
+    grep -E '^[[:space:]]*(deb|deb-src)[[:space:]]|^(URIs|baseurl|mirrorlist|metalink)[[:space:]]*[:=]' "$f" |
+        grep -qvE {named} || continue
+    echo "$f names the same repository beside others: take its lines out there" >&2
+    exit 1
+done
+"""
 
 _KEY = """\
 umask 022

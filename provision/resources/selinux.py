@@ -1,8 +1,8 @@
 """SELinux: booleans of its policy, and the labels that it wants at a path."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.values import quote
 

@@ -6,9 +6,10 @@ enough for is taken over by one, if the process had taken over everything before
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.values import printable, quote
 

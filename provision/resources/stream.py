@@ -7,8 +7,8 @@ stands still, and only silence tells the job that it has stalled.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.models.progress import RETRY, StreamProgress
 from provision.resources.base import Job
 from provision.values import quote, sha256

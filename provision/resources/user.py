@@ -1,20 +1,28 @@
 """System users and groups."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.values import quote
+
+_PEOPLE = 1000
 
 
 @dataclass(frozen=True)
 class Account:
-    """What is there: whether the user exists, its home and shell, the groups it is in."""
+    """What is there: whether the user exists, its number, home and shell, the groups it is in."""
 
     exists: bool
     home: str = ""
     shell: str = ""
     groups: frozenset[str] = frozenset()
+    number: int = 0
+
+    @property
+    def person(self) -> bool:
+        """Whether somebody logs in as it: numbers of system accounts are below 1000 (login.defs(5): UID_MIN)."""
+        return self.number >= _PEOPLE and not self.shell.endswith(("/nologin", "/false"))
 
 
 @dataclass(frozen=True)
@@ -88,13 +96,23 @@ class User:
         if len(fields) != 7:
             raise ValueError(f"not a passwd entry: {section.lines[0][:80]!r}")
         groups = section.lines[1].split() if len(section.lines) > 1 else []
-        return Account(True, fields[5], fields[6], frozenset(groups))
+        number = int(fields[2]) if fields[2].isdecimal() else 0
+        return Account(True, fields[5], fields[6], frozenset(groups), number)
 
     def plan(self, observed: Account, pending: Pending) -> Change | None:
-        """`create`, or `update` of home and groups. A shell that differs is left: it may have been given on purpose."""
+        """`create`, or `update` of home and groups. A shell that differs is left: it may have been given on purpose.
+
+        Raises:
+            ValueError: it is a person's account.
+        """
         wanted = {"home": self.home, "groups": list(self.groups)}
         if not observed.exists:
             return Change(self.id, "create", "not there", after=wanted)
+        if observed.person and observed.home != self.home:
+            raise ValueError(
+                f"the account {self.name} is a person's (number {observed.number}, home {observed.home}, shell "
+                f"{observed.shell}), a service needs that name: rename the person's (usermod --login)"
+            )
         missing = [group for group in self.groups if group not in observed.groups]
         if observed.home == self.home and not missing:
             return None

@@ -1,9 +1,10 @@
 """A named Docker volume."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Change, Docker, Pending, Resource, Section, Step
 from provision.resources.docker_cli import Found

@@ -5,9 +5,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.dataclass import dataclass
 from provision.errors import InputError
 from provision.values import printable
 

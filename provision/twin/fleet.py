@@ -46,7 +46,7 @@ def twinned(fleet: Fleet, twins: Iterable[TwinHost], folder: Folder, artifacts: 
 def _connection(twin: TwinHost, folder: Folder) -> Connection:
     return Connection(
         kind="ssh",
-        host="127.0.0.1",
+        host=twin.at,
         port=twin.port,
         user=names.USER,
         private_key=folder.key,

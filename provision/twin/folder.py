@@ -1,7 +1,8 @@
 """What this machine keeps of a twin: the key that was made for it, its hosts' keys, an ssh_config."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from provision.dataclass import dataclass
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,17 @@ class Folder:
         return self.path / "ssh_config"
 
     def make(self) -> str:
-        """Make what is missing; gives the public key, one line."""
+        """Make what is missing; gives the public key, one line.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         from cryptography.hazmat.primitives import serialization as form
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        from provision.report.reporters import own_folder
+
+        own_folder(self.path)
         self.config.touch()
         public = self.key.with_suffix(".pub")
         if not public.exists():

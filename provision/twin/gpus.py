@@ -6,8 +6,10 @@ The probe lays a directory over `/` (docs/facts.md); a profile is what stands in
 import io
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from provision.dataclass import dataclass
 
 ROOT = "twin/gpu"
 """Below `/` of the twin: the directory that is laid over `/`."""

@@ -1,17 +1,23 @@
 """The containers of a twin: one a host, on a network of their own, found again by their labels."""
 
 import contextlib
+import io
+import os
+import tarfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
+from requests import RequestException
 
+from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.twin import names
 from provision.twin.server import ALL_OF_PROC, LIKE_A_SERVER, free_port, has_banner, is_taken
@@ -48,8 +54,9 @@ class TwinHost:
         container: its container's name.
         image: what it was made from.
         status: Docker's word: `running`, `exited`, ...
-        port: of 127.0.0.1, leads to its sshd; 0 while it does not run.
+        port: leads to its sshd; 0 while it does not run.
         address: in the twin's network.
+        at: where that port is: 127.0.0.1, or the machine of an engine elsewhere.
     """
 
     name: str
@@ -58,26 +65,46 @@ class TwinHost:
     status: str
     port: int = 0
     address: str = ""
+    at: str = "127.0.0.1"
 
 
 def engine() -> docker.DockerClient:
-    """A client of this machine's Docker engine.
+    """A client of this machine's Docker engine, or of the one that DOCKER_HOST names.
 
     Raises:
-        InputError: none answers, or this user may not use it.
+        InputError: none answers, this user may not use it, or the twins on it could not be reached.
     """
+    where = os.environ.get("DOCKER_HOST", "")
+    if where.startswith("ssh://"):
+        raise InputError(f"DOCKER_HOST is {where}: twins there cannot be reached", "run this on that machine")
     try:
         client = docker.from_env(timeout=300)
         client.ping()
-    except DockerException as error:
-        text = str(error)
+    except (DockerException, RequestException, ValueError) as error:
+        # The first cause: what is raised last quotes all that were in between.
+        text = str(_first(error))
         if "Permission denied" in text:
             raise InputError("this user may not use Docker", "add it to the group docker, or use sudo") from error
+        if where:
+            text = f"DOCKER_HOST is {where}: {text}"
         raise InputError(
             f"twins need a Docker engine on this machine, and none answers: {printable(text, 200)}",
             "install docker.io or start it",
         ) from error
     return client
+
+
+def _first(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def place(client: docker.DockerClient) -> str:
+    """Where ports are that an engine publishes: 127.0.0.1, or the host that DOCKER_HOST names."""
+    parts = urlsplit(client.api.base_url)
+    elsewhere = parts.scheme in ("http", "https") and parts.hostname != "localhost"
+    return (parts.hostname if elsewhere else None) or "127.0.0.1"
 
 
 class Twin:
@@ -114,7 +141,7 @@ class Twin:
 
     def hosts(self) -> list[TwinHost]:
         """All hosts, also those that do not run."""
-        return [_seen(container) for container in self._containers()]
+        return [_seen(self.client, container) for container in self._containers()]
 
     def images(self) -> dict[str, dict[str, str]]:
         """Host -> its image's name and id, for the proof."""
@@ -130,11 +157,14 @@ class Twin:
             HostError: it has none.
         """
         container = self.client.containers.get(host.container)
-        code, out = container.exec_run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
-        words = out.decode("utf-8", "replace").split() if isinstance(out, bytes) else []
-        if code or len(words) < 2:
+        # Not by `cat`: over TCP the SDK loses what an exec prints when it comes in one packet with the answer's head.
+        try:
+            words = only_file(container, "/etc/ssh/ssh_host_ed25519_key.pub").decode("utf-8", "replace").split()
+        except NotFound:
+            words = []
+        if len(words) < 2:
             raise HostError(host.name, "the twin has no host key")
-        return f"[127.0.0.1]:{host.port} {words[0]} {words[1]}\n"
+        return f"[{host.at}]:{host.port} {words[0]} {words[1]}\n"
 
     def down(self) -> int:
         """Remove all that carries this twin's label, and nothing else. Returns how many objects that were."""
@@ -186,7 +216,7 @@ class Twin:
                 "end what holds the port, or make the twin anew after `provision twin down`" if is_taken(error) else ""
             )
             raise HostError(name, f"its twin does not start: {_said(error)}", hint) from error
-        host = _seen(container)
+        host = _seen(self.client, container)
         self._wait_for_ssh(host, container)
         return host
 
@@ -226,9 +256,10 @@ class Twin:
         network = names.object_name(self.id)
         # The name by which peers know it leads to it.
         endpoint = api.create_endpoint_config(aliases=[name.lower()])
-        config = api.create_host_config(
-            port_bindings={22: ("127.0.0.1", free_port())}, network_mode=network, **LIKE_A_SERVER
-        )
+        at = place(self.client)
+        # On another machine its loopback would be out of reach. Only the key that was made for the twin logs in.
+        binding = (at if at == "127.0.0.1" else "", free_port(at))
+        config = api.create_host_config(port_bindings={22: binding}, network_mode=network, **LIKE_A_SERVER)
         labels = self._labels | {names.HOST_LABEL: name, names.SPEC_LABEL: _spec(material, key)}
         endpoints: Any = {network: endpoint}
         made = api.create_container(
@@ -246,7 +277,7 @@ class Twin:
     def _wait_for_ssh(self, host: TwinHost, container: Container) -> None:
         """Until its sshd answers."""
         end = time.monotonic() + _PATIENCE
-        while not has_banner(host.port):
+        while not has_banner(host.port, host.at):
             if time.monotonic() > end:
                 log = printable(_log(container), 400)
                 raise HostError(host.name, f"its twin's sshd does not answer; the end of its log: {log}")
@@ -257,11 +288,29 @@ def _log(container: Container) -> str:
     return bytes(container.logs(tail=5)).decode("utf-8", "replace")
 
 
+def only_file(container: Container, path: str) -> bytes:
+    """A file of a container, at most 64 KiB of it; empty when it is none.
+
+    Raises:
+        NotFound: there is nothing at this path.
+    """
+    packed = b"".join(container.get_archive(path)[0])
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        member = archive.next()
+        file = archive.extractfile(member) if member is not None and member.isfile() else None
+        return file.read(1 << 16) if file is not None else b""
+
+
+def near(hosts: Iterable[TwinHost]) -> bool:
+    """Whether this machine reaches the twins' own addresses; not where their engine is elsewhere."""
+    return all(has_banner(22, host.address) for host in [one for one in hosts if one.address][:1])
+
+
 def twins(client: docker.DockerClient) -> dict[str, list[TwinHost]]:
     """All twins of this machine: path of the inventory -> hosts."""
     found: dict[str, list[TwinHost]] = {}
     for container in client.containers.list(all=True, ignore_removed=True, filters={"label": names.LABEL}):
-        found.setdefault(container.labels.get(names.INVENTORY_LABEL, "?"), []).append(_seen(container))
+        found.setdefault(container.labels.get(names.INVENTORY_LABEL, "?"), []).append(_seen(client, container))
     return found
 
 
@@ -269,7 +318,7 @@ def _spec(material: Material, key: str) -> str:
     return sha256(canonical([material.image, sha256(material.overlay), key, LIKE_A_SERVER]))[:12]
 
 
-def _seen(container: Container) -> TwinHost:
+def _seen(client: docker.DockerClient, container: Container) -> TwinHost:
     network = container.attrs["NetworkSettings"]
     published = (network.get("Ports") or {}).get("22/tcp") or [{}]
     addresses = [one.get("IPAddress", "") for one in network["Networks"].values()]
@@ -280,6 +329,7 @@ def _seen(container: Container) -> TwinHost:
         container.status,
         int(published[0].get("HostPort", 0)),
         next(filter(None, addresses), ""),
+        place(client),
     )
 
 

@@ -12,6 +12,7 @@ from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 from provision.errors import InputError
 from provision.facts.osrelease import read, system
 from provision.twin import apt
+from provision.twin.hosts import only_file
 from provision.twin.names import RECIPE_LABEL
 from provision.twin.recipes import DOCKERFILES, RECIPES, Recipe, context, tag
 from provision.values import printable, sha256
@@ -59,11 +60,8 @@ def _os_release(client: docker.DockerClient, name: str) -> bytes:
         # In most /etc/os-release is a link to the first.
         for path in ("/usr/lib/os-release", "/etc/os-release"):
             with contextlib.suppress(NotFound):
-                packed = b"".join(container.get_archive(path)[0])
-                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                    member = archive.next()
-                    if member is not None and member.isfile() and (file := archive.extractfile(member)):
-                        return file.read(1 << 16)
+                if text := only_file(container, path):
+                    return text
     finally:
         container.remove()
     return b""

@@ -24,16 +24,17 @@ ALL_OF_PROC: Mapping[str, Any] = {"MaskedPaths": [], "ReadonlyPaths": []}
 """To be merged into its result: `docker run --security-opt systempaths=unconfined`, which the SDK has no word for."""
 
 
-def free_port() -> int:
+def free_port(at: str = "127.0.0.1") -> int:
     """A port below the range from which the kernel gives ports to clients: a reboot of the host finds it free again.
 
     (One that Docker chooses is another one after each reboot.)
     """
     while True:
         port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
+        try:
+            socket.create_connection((at, port), timeout=2).close()
+        except OSError:
+            return port
 
 
 def is_taken(error: APIError) -> bool:
@@ -41,10 +42,10 @@ def is_taken(error: APIError) -> bool:
     return "port is already allocated" in str(error) or "address already in use" in str(error)
 
 
-def has_banner(port: int) -> bool:
+def has_banner(port: int, at: str = "127.0.0.1") -> bool:
     """Whether sshd answers there: connect() alone says nothing, Docker's proxy accepts before sshd listens."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        with socket.create_connection((at, port), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False

@@ -1,10 +1,11 @@
 """What a check is: a question to a host, and a pure judgement of its answer. And in which order they are asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from typing import Literal
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 
 Status = Literal["passed", "failed", "skipped", "blocked"]
@@ -35,6 +36,8 @@ class Check(ABC):
 
     timeout: float = 30.0
     """Seconds that its question may take."""
+    early: bool = False
+    """Its question does no harm and costs little where what it needs is broken: it need not wait for that."""
 
     @property
     @abstractmethod
@@ -74,6 +77,11 @@ class Result:
     seconds: float = 0.0
 
 
+def at_once(checks: Iterable[Check]) -> list[Check]:
+    """Those that can be asked before anything is known."""
+    return [check for check in checks if check.early or not check.needs]
+
+
 def judged(check: Check, answer: Section) -> Verdict:
     """The verdict; an answer that cannot be understood is a failure, never a silent pass."""
     try:
@@ -87,6 +95,7 @@ def in_waves(
     checks: Sequence[Check],
     known: Mapping[str, Verdict],
     ask: Callable[[Sequence[Check]], Mapping[str, Section]],
+    told: Mapping[str, Section] | None = None,
 ) -> Iterator[tuple[str, Verdict]]:
     """Ask all checks whose needs are known at once, then those that needed them, and so on.
 
@@ -94,8 +103,9 @@ def in_waves(
         checks: of one host.
         known: verdicts found by other means, that checks may need.
         ask: puts the questions of several checks in one request; gives the answers by name.
+        told: answers of those that were asked before, by name.
     """
-    verdicts = dict(known)
+    verdicts, answers = dict(known), dict(told or {})
     names = {check.name for check in checks} | set(known)
     waiting = list(checks)
     while waiting:
@@ -103,7 +113,8 @@ def in_waves(
         if not ready:
             raise ValueError(f"checks need each other: {', '.join(check.name for check in waiting)}")
         causes = {check.name: blocked_by(check, verdicts) for check in ready}
-        answers = ask(asked) if (asked := [check for check in ready if not causes[check.name]]) else {}
+        if asked := [check for check in ready if not causes[check.name] and check.name not in answers]:
+            answers |= ask(asked)
         for check in ready:
             cause = causes[check.name]
             verdict = Verdict("blocked", f"blocked by {cause}") if cause else judged(check, answers[check.name])

@@ -3,9 +3,9 @@
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from provision.dataclass import dataclass
 from provision.verify.check import Result
 
 Speeds = Mapping[tuple[str, str], float]

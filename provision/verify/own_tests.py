@@ -5,13 +5,18 @@ testinfra is not maintained any more, so that the seam is thin: one class whose 
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provision.dataclass import dataclass
 from provision.errors import HostError, InputError
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet
@@ -24,7 +29,9 @@ if TYPE_CHECKING:
 
 FLEET = "fleet"
 """In place of a host: tests that use none."""
-_PLUGIN_OF_TESTINFRA = "pytest11.testinfra"
+# testinfra's own `host` would be the control machine. xdist's tests run in processes that have no sessions.
+_WITHOUT = ("pytest11.testinfra", "xdist")
+_ASKING = ("--pdb", "--trace")
 
 
 def find_tests(fleet: Fleet) -> list[Path]:
@@ -38,62 +45,100 @@ def testinfra_host(verified: Verified) -> "Host":
     from testinfra.backend.base import BaseBackend, CommandResult
     from testinfra.host import Host
 
-    backend = BaseBackend(verified.session.name)
+    class Backend(BaseBackend):  # type: ignore[misc]
+        NAME = "provision"
 
-    def run(command: str, *args: str, **_: object) -> CommandResult:
-        text = backend.get_command(command, *args)
-        answer = verified.session.run(text)
-        return backend.result(answer.rc, text.encode(), answer.out, answer.err)
+        def run(self, command: str, *args: str, **_: object) -> CommandResult:
+            text = self.get_command(command, *args)
+            answer = verified.session.run(text)
+            return self.result(answer.rc, text.encode(), answer.out, answer.err)
 
-    backend.NAME = "provision"
-    backend.run = run
+    backend = Backend(verified.session.name)
     host = Host(backend)
     backend.set_host(host)
     return host
 
 
-@dataclass
-class Plugin:
-    """Gives tests `host`, `declared`, `facts` and `fleet`, and keeps what came of them."""
+def fixtures(fleet_read: Fleet, verified: Mapping[str, Verified]) -> ModuleType:
+    """A plugin of pytest that gives tests `host`, `declared`, `facts` and `fleet`.
 
-    fleet_read: Fleet
-    verified: Mapping[str, Verified]
-
-    def __post_init__(self) -> None:
-        self.results: list[Result] = []
-        self._hosts: dict[str, Host] = {}
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Tests that use a host run once for each."""
-        if {"host", "declared", "facts"} & set(metafunc.fixturenames):
-            metafunc.parametrize("_provision_host", list(self.verified), indirect=True, scope="session")
+    A module, for from version 10 on pytest takes no methods whose scope is the session.
+    """
+    made: dict[str, Host] = {}
 
     @pytest.fixture(scope="session")
-    def _provision_host(self, request: pytest.FixtureRequest) -> Verified:
-        return self.verified[request.param]
+    def _provision_host(request: pytest.FixtureRequest) -> Verified:
+        return verified[request.param]
 
     @pytest.fixture(scope="session")
-    def host(self, _provision_host: Verified) -> "Host":
+    def host(_provision_host: Verified) -> "Host":
         """The host, as testinfra sees it."""
         name = _provision_host.declared.host
-        if name not in self._hosts:
-            self._hosts[name] = testinfra_host(_provision_host)
-        return self._hosts[name]
+        if name not in made:
+            made[name] = testinfra_host(_provision_host)
+        return made[name]
 
     @pytest.fixture(scope="session")
-    def declared(self, _provision_host: Verified) -> Any:
+    def declared(_provision_host: Verified) -> Any:
         """Its resources, `(role, resource)` as `declared.entries`."""
         return _provision_host.declared
 
     @pytest.fixture(scope="session")
-    def facts(self, _provision_host: Verified) -> Identity:
+    def facts(_provision_host: Verified) -> Identity:
         """What it is."""
         return _provision_host.identity
 
     @pytest.fixture(scope="session")
-    def fleet(self) -> Fleet:
+    def fleet() -> Fleet:
         """The inventory."""
-        return self.fleet_read
+        return fleet_read
+
+    plugin = ModuleType("provision_fixtures")
+    found = {"_provision_host": _provision_host, "host": host, "declared": declared, "facts": facts, "fleet": fleet}
+    vars(plugin).update(found)
+    return plugin
+
+
+@dataclass
+class Plugin:
+    """Runs tests that use a host once for each, and keeps what came of all.
+
+    Args:
+        hosts: names.
+        folder: the tests are below it; files are named from there.
+        results: of tests, in their order.
+        broken: files that could not be read, one line each with the place and the cause.
+    """
+
+    hosts: Sequence[str]
+    folder: Path
+    results: list[Result] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Tests that use a host run once for each."""
+        if {"host", "declared", "facts"} & set(metafunc.fixturenames):
+            metafunc.parametrize("_provision_host", list(self.hosts), indirect=True, scope="session")
+
+    def pytest_exception_interact(
+        self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any], report: object
+    ) -> None:
+        """Keep what kept a file from being read."""
+        if isinstance(report, pytest.CollectReport) and call.excinfo is not None:
+            error = call.excinfo.value
+            self.broken.append(self._place(node, error.__cause__ or error))
+
+    def _place(self, node: pytest.Item | pytest.Collector, error: BaseException) -> str:
+        path = getattr(node, "path", self.folder)
+        places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        text = "".join(traceback.format_exception_only(error)[-1:])
+        if isinstance(error, SyntaxError):
+            places = [(Path(error.filename or path), error.lineno)]
+            text = f"{type(error).__name__}: {error.msg}"
+        own = [place for place in places if place[0].is_relative_to(self.folder)] or [(path, None)]
+        file, line = own[-1]
+        where = file.relative_to(self.folder) if file.is_relative_to(self.folder) else file
+        return f"{where}{f':{line}' if line else ''}: {printable(' '.join(text.split()), 300)}"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -109,47 +154,119 @@ class Plugin:
         name = f"{item.path.name}::{item.name}".replace(f"[{host}]", "").replace(f"[{host}-", "[")
         status: Status = "failed" if report.failed else "skipped" if report.skipped else "passed"
         error = call.excinfo
-        text = error.exconly(tryshort=True) if error is not None else ""
+        text = _said(error.value, error.exconly(tryshort=True)) if error is not None else ""
         return Result(host, name, Verdict(status, printable(text, 1000)), report.duration)
 
 
-def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequence[str]) -> tuple[list[Result], str]:
-    """Run them; gives what came of them, and what pytest printed.
+def _said(error: BaseException, text: str) -> str:
+    """Some of pytest's own exceptions are no sentences."""
+    if type(error).__name__ == "FixtureLookupError":
+        return f"there is no fixture {getattr(error, 'argname', '')!r}; known here: host, declared, facts, fleet"
+    return text.removeprefix("_pytest.outcomes.")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of the tests: verdicts, what pytest printed, and what could not be run."""
+
+    results: tuple[Result, ...] = ()
+    printed: str = ""
+    problems: tuple[InputError, ...] = ()
+
+
+def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequence[str]) -> Ran:
+    """Run them.
 
     Args:
         fleet: the inventory.
         verified: hosts that were reached.
-        arguments: for pytest.
-
-    Raises:
-        InputError: pytest found no way to run them: a file cannot be read, an argument is wrong.
+        arguments: for pytest. With a file among them (`tests/test_x.py::test_y`) only that is run.
     """
     files = find_tests(fleet)
     if not files:
-        if arguments:
-            raise InputError(
-                f"there are no tests for the arguments {' '.join(arguments)}: {fleet.base}/tests/test_*.py"
-            )
-        return [], ""
-    plugin = Plugin(fleet, verified)
-    words = ["-p", f"no:{_PLUGIN_OF_TESTINFRA}", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    words += [f"--rootdir={files[0].parents[1]}", "--color=no", "-q", *arguments, *map(str, files)]
+        return Ran()
+    folder = files[0].parents[1].resolve()
+    plugin = Plugin(list(verified), folder)
+    words = [word for name in _WITHOUT for word in ("-p", f"no:{name}")]
+    words += ["-p", "no:cacheprovider", "--import-mode=importlib", "--continue-on-collection-errors"]
+    words += [f"--rootdir={folder}", "--color=no", "-q", *arguments]
+    words += [] if _names_files(arguments) else map(str, files)
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = pytest.main(words, plugins=[plugin])
+    with _importable(files), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = pytest.main(words, plugins=[fixtures(fleet, verified), plugin])
     text = printed.getvalue()
-    if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
-        return plugin.results, text
-    raise InputError(f"the tests in {files[0].parent} cannot be run: {cause(text)}")
+    where = f"the tests in {files[0].parent}"
+    problems = [InputError(one, "its tests were not run") for one in plugin.broken]
+    failed = any(result.verdict.status == "failed" for result in plugin.results)
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and arguments and not problems:
+        problems.append(InputError(f"{where}: none is chosen by {' '.join(arguments)}"))
+    elif code not in _USUAL or (code == pytest.ExitCode.TESTS_FAILED and not (failed or problems)):
+        problems.append(InputError(f"{where} cannot be run: {cause(text)}"))
+    return Ran(tuple(plugin.results), text, tuple(problems))
+
+
+_USUAL = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def refuse(fleet: Fleet, arguments: Sequence[str]) -> None:
+    """Refuse arguments that mean nothing here, before any host is asked.
+
+    Raises:
+        InputError: there are no tests to which they could be given, or pytest would wait for somebody to type.
+    """
+    if arguments and not find_tests(fleet):
+        raise InputError(
+            f"there are no tests for the arguments {' '.join(arguments)}",
+            f"the fleet's own are {fleet.base}/tests/test_*.py",
+        )
+    if asking := [word for word in arguments if word in _ASKING]:
+        raise InputError(f"{asking[0]} cannot ask anybody: what tests print is shown when all of them have ended")
+
+
+def _names_files(arguments: Sequence[str]) -> bool:
+    """Whether tests are chosen by a file. The value of an option (`--deselect FILE`) is none of them."""
+    before = ("", *arguments)
+    return any(
+        is_file(word) and not word.startswith("-") and not earlier.startswith("--")
+        for earlier, word in zip(before, arguments, strict=False)
+    )
+
+
+def is_file(word: str) -> bool:
+    """Whether a word of a command line names tests: `tests/test_x.py`, `tests/test_x.py::test_y`."""
+    return word.partition("::")[0].endswith(".py")
+
+
+@contextlib.contextmanager
+def _importable(files: Sequence[Path]) -> Iterator[None]:
+    """Modules beside the tests can be imported by them. Afterwards nothing of theirs is left in this process."""
+    paths, modules = list(sys.path), set(sys.modules)
+    sys.path[:0] = dict.fromkeys(str(file.parent.resolve()) for file in files)
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        for name in sys.modules.keys() - modules:
+            if any(_is_in(sys.modules[name], file.parent) for file in files):
+                del sys.modules[name]
+
+
+def _is_in(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder.resolve())
 
 
 def cause(text: str) -> str:
-    """The line of pytest's output that says why it did not run the tests."""
+    """The line of pytest's output that says why it did not run the tests, with its place where that is said."""
+    if usage := re.search(r"(?m)^\S*: error: (.+)$", text):
+        return printable(usage[1], 300)
     lines = [printable(line.strip(), 300) for line in text.splitlines() if line.strip()]
-    for start in ("E  ", "ERROR", "INTERNALERROR>"):
-        for line in reversed(lines):
+    for start in ("E  ", "ERROR", "INTERNALERROR>", "!!!"):
+        for number, line in reversed(list(enumerate(lines))):
             if line.startswith(start):
-                return line.removeprefix(start).strip(": ")
+                places = (re.match(r"(\S+:\d+): in ", before) for before in reversed(lines[:number]))
+                place = next((f"{found[1]}: " for found in places if found), "") if start == "E  " else ""
+                return place + line.removeprefix(start).strip(":! ")
     return lines[-1] if lines else "pytest said nothing"
 
 

@@ -4,20 +4,20 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from provision import accelerators, facts
+from provision import accelerators
 from provision.engine.declare import Declarer
 from provision.engine.fleet import Interrupt, Outcome, each, exit_code
 from provision.engine.reach import Reach
-from provision.errors import HostError, InputError, ProvisionError
-from provision.host.session import Session
+from provision.errors import HostError, ProvisionError
 from provision.inventory.fleet import Fleet, Host
 from provision.report.reporters import log_folder
+from provision.resources.base import Section
 from provision.roles import load_role
 from provision.verify.check import Result, Verdict
 from provision.verify.checks import reach as ports
 from provision.verify.checks.reach import Doors, Knock
 from provision.verify.choose import checks_of, secrets_in
-from provision.verify.host import Verified, questions, verify
+from provision.verify.host import Verified, verify
 from provision.verify.own_tests import FLEET, lost, run_tests
 from provision.view import HostView
 
@@ -56,6 +56,7 @@ def verify_fleet(
     arguments: Sequence[str] = (),
     interrupt: Interrupt | None = None,
     pretended: bool = False,
+    from_here: bool = True,
 ) -> Verification:
     """Verify hosts.
 
@@ -68,6 +69,7 @@ def verify_fleet(
         arguments: for pytest.
         interrupt: what Ctrl-C does.
         pretended: the hosts' GPUs are, so that no model can be on them: a line says that this is not proved.
+        from_here: this machine can try the hosts' ports, too; not those of twins on an engine elsewhere.
     """
     made = Verification()
     outcomes = list(
@@ -75,7 +77,7 @@ def verify_fleet(
     )
     done = {one.host: one for one in outcomes}
     reached = {host.name: found for host in hosts if (found := done[host.name].value) is not None}
-    tried = _ports(reached, forks, interrupt, hosts)
+    tried = _ports(reached, forks, interrupt, hosts, from_here)
     for host in hosts:
         found, error = reached.get(host.name), done[host.name].error
         if found is not None:
@@ -85,11 +87,10 @@ def verify_fleet(
         elif error is not None:
             made.problems.append(error)
     made.results.append(leaks(hosts))
-    try:
-        own, made.printed = run_tests(fleet, reached, arguments)
-        made.results += own
-    except InputError as problem:
-        made.problems.append(problem)
+    own = run_tests(fleet, reached, arguments)
+    made.results += own.results
+    made.problems += own.problems
+    made.printed = own.printed
     made.code = _code(outcomes, made, interrupt)
     return made
 
@@ -111,18 +112,18 @@ def _verified(reach: Reach, declarer: Declarer, host: Host, pretended: bool) -> 
     declared = declarer.declare(host, reached.identity)
     view = declarer.view(host, reached.identity)
     seen = replace(view, identity=replace(view.identity, gpus=())) if pretended else view
-    results = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
+    results, listening = verify(reached.session, declared, checks_of(host, declared, seen, declarer.fleet.path))
     if pretended and accelerators.computing(view.identity, {}):
         results.append(Result(host.name, "gpu", NOT_PROVED))
-    doors = doors_of(host, reached.session, view, declarer)
+    doors = doors_of(host, view, declarer, listening)
     return Verified(reached.session, reached.identity, declared, tuple(results), doors)
 
 
-def doors_of(host: Host, session: Session, view: HostView, declarer: Declarer) -> Doors:
-    """What may answer on a host, and what listens there. One request.
+def doors_of(host: Host, view: HostView, declarer: Declarer, listening: Section) -> Doors:
+    """What may answer on a host, and what listens there by its own answer.
 
     Raises:
-        HostError: it does not answer as it should.
+        HostError: that answer cannot be understood.
     """
     declared = tuple(
         port
@@ -130,19 +131,24 @@ def doors_of(host: Host, session: Session, view: HostView, declarer: Declarer) -
         if (found := getattr(load_role(role, declarer.fleet.path), "ports", None))
         for port in found(view, view.settings[role])
     )
-    answer = questions(session, {"facts": facts.script(readings=True), "published": ports.PUBLISHED}, 90)
-    listeners = facts.parse(answer["facts"].out).readings.listeners
     address = host.address or view.identity.address
-    return Doors(address, declared, listeners, ports.published(answer["published"].text))
+    try:
+        return Doors(address, declared, ports.listening(listening), ports.published(listening))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostError(host.name, f"what Docker publishes cannot be understood: {error}") from error
 
 
 def _ports(
-    reached: Mapping[str, Verified], forks: int, interrupt: Interrupt | None, hosts: Sequence[Host]
+    reached: Mapping[str, Verified],
+    forks: int,
+    interrupt: Interrupt | None,
+    hosts: Sequence[Host],
+    from_here: bool,
 ) -> dict[str, Result]:
     """Try the ports of all hosts from here and from each other."""
     doors = {name: found.doors for name, found in reached.items()}
     knocks: dict[str, list[Knock]] = {
-        name: [] if _is_here(found.address) else ports.knock(found.address, found.ports)
+        name: ports.knock(found.address, found.ports) if from_here and not _is_here(found.address) else []
         for name, found in doors.items()
     }
     sources = [host for host in hosts if host.name in reached] if len(reached) > 1 else []

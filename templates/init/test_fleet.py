@@ -1,4 +1,8 @@
-"""What must stay true of this fleet, whoever edits the inventory. Needs no server: `pytest tests`."""
+"""What must stay true of this fleet, whoever edits the inventory. Needs no server: `pytest tests/test_fleet.py`.
+
+Tests of the servers themselves stand in files of their own: `def test_x(host)` is run on every server by `provision
+verify`, and on every twin by `provision twin test`.
+"""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import changing, counting, demanded, nochange, probing, starting, table
+from tests.bench import changing, counting, demanded, nochange, probing, profiling, starting, table
 from tests.bench.bench import Bench
 from tests.bench.cost import compile_ours
 from tests.bench.stage import Stage, stage
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[table.Row]]] = {
     "template": changing.template,
     "demanded": demanded.measure,
     "probe": probing.measure,
+    "profile": profiling.measure,
 }
 
 

@@ -46,12 +46,15 @@ def markdown(found: Iterable[Row]) -> str:
     counted = ["| work | tool | connections | channels | commands | requests | round trips | kB sent | kB received |"]
     counted.append("|---|---|---|---|---|---|---|---|---|")
     limited = ["| figure | best | at most | kept |", "|---|---|---|---|"]
+    shared = ["| profile of | package | s | share |", "|---|---|---|---|"]
     for row in found:
         data = row.data
         if "most" in data:
             kept = "yes" if data["figure"] <= data["most"] else "NO"
             unit = data["unit"]
             limited.append(f"| {row.work} | {data['figure']:.2f} {unit} | {data['most']:g} {unit} | {kept} |")
+        elif "share" in data:
+            shared.append(f"| {row.work} | {row.tool} | {data['spent']:.3f} | {data['share']:.0%} |")
         elif "seconds" in data:
             times = "" if row.times is None else f"**{row.times:.3g}**"
             figures = f"{data['best']:.2f} | {data['median']:.2f} | {data['cpu']:.2f} | {data['memory'] >> 20}"
@@ -60,7 +63,7 @@ def markdown(found: Iterable[Row]) -> str:
             figures = " | ".join(str(data.get(key, "")) for key in COUNTS)
             sizes = f"{data['sent'] / 1000:.1f} | {data['received'] / 1000:.1f}"
             counted.append(f"| {row.work} | {row.tool} | {figures} | {sizes} |")
-    tables = [table for table in (lines, counted, limited) if len(table) > 2]
+    tables = [table for table in (lines, counted, limited, shared) if len(table) > 2]
     return "\n\n".join("\n".join(table) for table in tables)
 
 

@@ -1,6 +1,7 @@
 """docs/cli.md: the help of every command, as the program prints it, and what all have in common."""
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import os
@@ -47,12 +48,19 @@ def page() -> str:
     parts = [HEAD]
     for verb in verbs():
         parts.append(f"## provision {verb}\n\n```\n{help_of(verb)}```\n")
+        parts += [f"### provision {verb} {word}\n\n```\n{help_of(verb, word)}```\n" for word in words_of(verb)]
     return "\n".join(parts)
 
 
-def help_of(verb: str) -> str:
-    """What `provision VERB --help` prints on a terminal of 100 columns."""
+def words_of(verb: str) -> list[str]:
+    """`up`, `test`, ... of a command that has words of its own."""
+    found = getattr(importlib.import_module(f"provision.commands.{verb}"), verb)
+    return list(found) if isinstance(found, dict) else []
+
+
+def help_of(*words: str) -> str:
+    """What `provision WORDS --help` prints on a terminal of 100 columns."""
     out = io.StringIO()
     with mock.patch.dict(os.environ, {"COLUMNS": "100", "TERMINAL_WIDTH": "100"}), contextlib.redirect_stdout(out):
-        run([verb, "--help"])
+        run([*words, "--help"])
     return "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines()) + "\n"

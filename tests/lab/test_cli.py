@@ -161,3 +161,4 @@ def test_a_wrong_command_line_is_one_clear_line(office: Office, words: list[str]
     assert result.rc == code
     assert says in result.err
     assert "Traceback" not in result.err
+    assert "Warning" not in result.err

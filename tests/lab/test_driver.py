@@ -201,7 +201,7 @@ def test_nouveau_goes_by_a_reboot_after_which_the_run_goes_on(host: LabHost, off
     assert done[0] == "reboot driver:nvidia"
     assert {"generate cdi:nvidia", "create repository:nvidia-container-toolkit"} <= set(done)
     assert [event["status"] for event in events if event["event"] == "host-finished"] == ["changed"]
-    assert "nvidia" in json.loads(host.check("docker info --format '{{json .Runtimes}}'"))
+    assert json.loads(host.check("docker info --format '{{json .CDISpecDirs}}'"))
     assert changed(office.check("apply")) == 0
 
 

@@ -93,7 +93,7 @@ def scripts(resource: Resource) -> list[str]:
         change = resource.plan(Seen("ufw"), Pending())
         changes = [change] if change else []
     else:
-        private = ("libcuda1:amd64",) if isinstance(resource, OldDriver) else None
+        private = {OldDriver: ("libcuda1:amd64",), Repository: ("/etc/apt/it's.list",)}.get(type(resource))
         verbs = {Service: ("restart", "reload"), Release: ("install",)}.get(type(resource), ("pull",))
         changes = [Change(resource.id, verb, "", private=private) for verb in verbs]
     steps = (step for change in changes for step in resource.steps(change))

@@ -144,7 +144,18 @@ def test_docker_s_own_engine_comes_from_a_repository_whose_key_is_the_declared_o
         assert host.exec("command -v dockerd").rc
 
         office.variables["docker"] = {**ours, "fingerprint": repository.fingerprint}
+        # As others' instructions leave it; apt would refuse both together.
+        line = f"deb [signed-by=/usr/share/keyrings/docker.asc] {served.url}/linux/debian trixie stable\n"
+        older = "/etc/apt/sources.list.d/office.list"
+        host.put(older, f"{line}deb http://office.invalid/debian trixie main\n".encode())
+        refused = office.run("apply")
+        why = f"web: repository:docker: {older} names the same repository beside others: take its lines out there"
+        assert (refused.rc, why in refused.out) == (1, True), refused.out
+        assert host.check("ls /etc/apt/sources.list.d /etc/apt/keyrings").count("docker") == 0
+        host.put(older, f"# deb http://office.invalid/debian trixie main\n{line}".encode())
+        assert f"in place of {older}" in office.check("plan")
         office.check("apply")
+        assert line in host.check(f"cat {older}.disabled")
         assert re.search(r"^web  0 changed  ", office.check("apply"), re.MULTILINE)
         office.check("verify")
         assert [path for path in served.asked if path.endswith(".deb")]

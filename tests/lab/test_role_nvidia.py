@@ -25,10 +25,28 @@ def test_docker_offers_the_gpus_after_one_apply(
     office = Office(tmp_path)
     office.add(host, "gpu01", provision_roles=["docker", "nvidia"])
     packages = toolkit(tmp_path_factory.mktemp("t"))
+    # One of the four is there from earlier, and its list, as NVIDIA's instructions have it.
+    old = toolkit(tmp_path_factory.mktemp("o"), "1.17.8-1").files
+    name = next(name for name in old if "/nvidia-container-toolkit-base" in name)
+    host.put("/root/old.deb", old[name])
+    host.check("dpkg -i /root/old.deb")
     with mirror() as served:
         served.files |= packages.files
         office.variables["nvidia"] = packages.settings(served.url)
+        older = "/etc/apt/sources.list.d/nvidia-container-toolkit.list"
+        host.put(older, f"deb [signed-by=/usr/share/keyrings/n.gpg] {served.url}/deb/$(ARCH) /\n".encode())
         applied = office.check("apply")
+        assert host.exec(f"test -e {older}").rc == 1
+        assert (
+            host.check("dpkg-query -W -f '${Version} ' 'nvidia-container-*' 'libnvidia-container*'") == 4 * "1.20.0-1 "
+        )
+        host.check("dpkg -i /root/old.deb 2>&1")
+        assert "1.17.8-1 is installed, 1.18 is needed" in office.check("plan")
+        assert "service:docker/nvidia" not in applied
+        assert "nvidia" not in json.loads(host.check("docker info --format '{{json .Runtimes}}'"))
+        office.variables["nvidia"]["runtime"] = True
+        applied = office.check("apply")
+        assert host.check("dpkg-query -W -f '${Version}' nvidia-container-toolkit-base") == "1.20.0-1"
     assert "gpu01: reload service:docker/nvidia" in applied, applied
     engine = host.check("systemctl show --value -p MainPID docker")
     assert re.search(r"^gpu01  0 changed  ", office.check("apply"), re.MULTILINE)
@@ -56,5 +74,5 @@ def test_docker_offers_the_gpus_after_one_apply(
     assert re.search(r"^gpu01  1 changed  ", office.check("apply"), re.MULTILINE)
     assert host.check("systemctl show --value -p MainPID docker") == engine
     host.check("""echo '{"features": {"cdi": false}}' >/etc/docker/daemon.json; systemctl restart docker""")
-    assert "docker info shows no runtime nvidia" in office.verdicts()["gpu01", "docker daemon"][1]
+    assert "no runtime nvidia" in office.verdicts()["gpu01", "docker daemon"][1]
     assert "prove" in office.run("plan").out

@@ -29,12 +29,19 @@ def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:
     assert fleet.check("twin", "up").count("started from") == 3
     first = fleet.containers()
     assert "started from" not in fleet.check("twin", "up")
+    # Keys of all that run are known, whichever was asked for last.
+    fleet.check("twin", "up", "b")
     assert fleet.containers() == first
 
     boot_id = ("twin", "ssh", "a.office.lan", "--", "cat", "/proc/sys/kernel/random/boot_id")
     before = fleet.check(*boot_id)
     fleet.run("twin", "ssh", "a.office.lan", "--", "sudo", "systemctl", "reboot")
     until(lambda: fleet.run(*boot_id).out.strip() not in ("", before.strip()), "another boot", 60)
+    (mine,) = map(json.loads, fleet.check("twin", "list", "--json").splitlines())
+    assert mine["inventory"] == str(fleet.path)
+    assert {host["name"]: host["status"] for host in mine["hosts"]} == dict.fromkeys(first, "running")
+    port = next(host["port"] for host in mine["hosts"] if host["name"] == "c")
+    assert f"  c  port {port}  " in fleet.check("twin", "list")
     # Peers find each other by their inventory names.
     assert fleet.check("twin", "ssh", "b", "--", "getent", "hosts", "a.office.lan").strip()
     refused = fleet.run("twin", "ssh", "b", "--", "sudo", "sysctl", "-w", "vm.swappiness=60")
@@ -45,20 +52,32 @@ def test_a_twin_is_made_repaired_rebooted_and_removed(fleet: Fleet) -> None:
     assert fleet.check("twin", "up").count("started from") == 1
     assert fleet.containers()["a.office.lan"] == first["a.office.lan"]
 
-    fleet.write({"all": {"hosts": {"a.office.lan": {}}}})
-    fleet.check("twin", "up")
-    assert set(fleet.containers()) == {"a.office.lan"}
+    # A web server's backends come with it; what the inventory does not name any more goes.
+    fleet.path.write_text(WEB)
+    fleet.check("twin", "up", "web", PASSWORD="correct-horse")
+    assert set(fleet.containers()) == {"a.office.lan", "b"}
 
     foreign = client().containers.create("provision-lab/debian-13:plain", labels={"provision.twin": "another"})
     try:
-        # Also when the inventory cannot be read any more.
-        fleet.path.write_text("all: [")
+        # Also when the inventory is not there any more.
+        fleet.path.unlink()
         fleet.check("twin", "down")
         assert fleet.containers() == {}
         foreign.reload()
     finally:
         foreign.remove()
     assert not list(fleet.folder.glob("state/provision/twins/*"))
+
+
+WEB = """\
+all:
+  children:
+    inference: {hosts: {a.office.lan: {provision_roles: [ollama]}}}
+    web: {hosts: {b: {provision_roles: [docker, open_webui]}}}
+    others: {hosts: {d: {}}}
+  vars:
+    open_webui: {backends: {group: inference}, admin: {email: it@office.lan, password: {secret: env:PASSWORD}}}
+"""
 
 
 def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet, of_no_family: str) -> None:
@@ -78,9 +97,24 @@ def test_mistakes_have_one_line_and_leave_nothing(fleet: Fleet, of_no_family: st
     nobody = fleet.run("twin", "up", DOCKER_HOST="unix:///nowhere.sock")
     assert (nobody.rc, len(nobody.err.splitlines())) == (3, 1)
     assert "none answers" in nobody.err
+    afar = fleet.run("twin", "up", DOCKER_HOST="ssh://nowhere.invalid")
+    assert (afar.rc, len(afar.err.splitlines())) == (3, 1)
+    assert "DOCKER_HOST is ssh://nowhere.invalid: twins there cannot be reached" in afar.err
+    for words, why in WRONG_WORDS.items():
+        wrong = fleet.run("twin", "test", *words.split())
+        assert (wrong.rc, len(wrong.err.splitlines())) == (3, 1)
+        assert wrong.err.startswith(why)
     unknown = fleet.run("twin", "ssh", "d")
     assert unknown.rc == 3
     assert fleet.containers() == {}
+
+
+WRONG_WORDS = {
+    "b:!b": "the pattern 'b:!b' leaves no host of ",
+    "--artifacts nowhere": "--artifacts: nowhere is no folder",
+    "--junit /proc/twin.xml": "--junit: /proc/twin.xml cannot be written: No such file or directory",
+    "--proof inventory": "--proof: inventory cannot be written: Is a directory",
+}
 
 
 def test_a_twin_is_built_on_any_image(fleet: Fleet) -> None:

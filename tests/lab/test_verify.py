@@ -4,6 +4,7 @@ That its checks can fail is shown by test_sabotage.py.
 """
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -81,14 +82,34 @@ def test_a_syntax_error_in_an_own_test_is_wrong_input_and_the_rest_stands(office
     (office.folder / "tests" / own_tests).write_text("def test_x(host)\n    pass\n")
     ended = office.run("verify")
     assert ended.rc == 3
-    assert "SyntaxError: expected ':'" in ended.err
+    assert ended.err == f"tests/{own_tests}:1: SyntaxError: expected ':'; its tests were not run\n"
     assert "Traceback" not in ended.out + ended.err
     assert "generation tiny" in ended.out
 
 
+def test_a_server_that_is_slower_than_demanded_fails(office: Office) -> None:
+    office.variables["ollama"]["min_tokens_per_second"] = 1_000_000
+    ended = office.run("verify", "--json")
+    del office.variables["ollama"]["min_tokens_per_second"]
+    assert ended.rc == 1
+    found = {one["check"]: one for one in map(json.loads, ended.out.splitlines()) if one["status"] != "passed"}
+    assert set(found) == {"generation tiny", "generation assistant"}
+    assert found["generation tiny"]["message"].endswith(" tokens/s, at least 1e+06 are demanded")
+    assert found["generation tiny"]["figures"]["tokens_per_second"] > 0
+
+
+def test_arguments_choose_tests_and_what_tests_nothing_is_no_pass(office: Office, own_tests: str) -> None:
+    shown = office.check("verify", "--", f"tests/{own_tests}::test_fleet_has_one_host")
+    assert "1 passed in" in shown
+    assert "test_ollama_runs_as_its_user" not in shown
+    wrong = office.run("verify", "all", "--", "-n", "2")
+    assert (wrong.rc, "cannot be run: unrecognized arguments: -n" in wrong.err) == (3, True)
+
+
 def test_junit_has_every_check(office: Office, own_tests: str) -> None:
-    office.check("verify", "--junit", "proof.xml")
-    root = ET.parse(office.folder / "proof.xml").getroot()
+    shown = office.check("verify", "--junit", "reports/proof.xml", "--perf")
+    assert re.search(r"^host +model +tokens/s +change +load s\ngpu01  \S+ +\d+\.\d +[+-]\d+%", shown, re.MULTILINE)
+    root = ET.parse(office.folder / "reports" / "proof.xml").getroot()
     cases = {str(case.get("name")): case for case in root.iter("testcase")}
     assert set(cases) >= CHECKS | {f"{own_tests}::test_fleet_has_one_host"}
     assert not list(root.iter("failure"))

@@ -39,12 +39,12 @@ class Toolkit:
         return {"repository": f"{mirror}/deb", "key": str(self.key), "fingerprint": self.fingerprint}
 
 
-def toolkit(folder: Path) -> Toolkit:
+def toolkit(folder: Path, version: str = "1.20.0-1") -> Toolkit:
     """Make it in an empty folder."""
     place = folder / "repository"
     place.mkdir()
     for name in PACKAGES:
-        _package(folder / name, name)
+        _package(folder / name, name, version)
         run(("dpkg-deb", "--root-owner-group", "--build", folder / name, place), what=name)
     sign(place)
     # apt asks a flat repository for `./NAME`, too.
@@ -52,9 +52,9 @@ def toolkit(folder: Path) -> Toolkit:
     return Toolkit(files, place / "gpg", (place / "fingerprint").read_text())
 
 
-def _package(tree: Path, name: str) -> None:
+def _package(tree: Path, name: str, version: str) -> None:
     (tree / "DEBIAN").mkdir(parents=True)
-    fields = {"Package": name, "Version": "1.20.0-1", "Architecture": "all", "Maintainer": "lab", "Description": name}
+    fields = {"Package": name, "Version": version, "Architecture": "all", "Maintainer": "lab", "Description": name}
     (tree / "DEBIAN" / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
     for file, text in _PROGRAMS.get(name, {}).items():
         program = tree / "usr" / "bin" / file

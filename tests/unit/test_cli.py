@@ -44,7 +44,7 @@ def test_exit_codes(
     app = typer.Typer(add_completion=False)
     app.callback()(lambda: None)
     app.command("go")(guarded(command))
-    monkeypatch.setattr(cli, "application", lambda: app)
+    monkeypatch.setattr(cli, "application", lambda _verbs: app)
     with capfd.disabled():
         kept = os.dup(1)
     try:

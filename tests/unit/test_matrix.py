@@ -52,6 +52,8 @@ STRANGE = (
     "an empty os-release",
     "an os-release with quotes, escapes and comments",
     "openSUSE Leap whose zypper is gone",
+    "a container on a machine whose kernel is too old",
+    "a kernel that is too old",
 )
 # The kernels that run there: driver packages follow them. By the beginning of the system's name; elsewhere Debian 13's.
 KERNELS = {
@@ -312,6 +314,8 @@ def test_no_file_is_left_of_what_is_gone() -> None:
 
 def test_what_is_refused_is_refused_with_every_gpu_and_the_rest_with_none() -> None:
     for (name, arch), situation in itertools.product(COMBINATIONS, SITUATIONS):
+        if "kernel" in name and "kernel" in added(situation, arch):
+            continue  # WSL brings a kernel that is not too old
         assert bool(refusal(combined(name, arch, situation))) == (name not in SERVED), (name, arch, situation)
 
 

@@ -6,10 +6,10 @@ a transaction that only looks successful fails.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from provision.dataclass import dataclass
 from provision.resources.base import Progress
 from provision.values import printable, quote
 

@@ -1,8 +1,8 @@
 """Which group of Open WebUI's users may use the models: without a grant a normal user sees none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Section, Step
 from provision.resources.open_webui.instance import Instance, Stored
 

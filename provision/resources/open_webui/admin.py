@@ -1,8 +1,9 @@
 """The admin account in Open WebUI's database."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.resources.open_webui.instance import Instance, Stored
 from provision.values import quote

@@ -1,9 +1,9 @@
 """Never start on an empty volume while the data of an earlier installation lie in another one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.resources.open_webui.instance import DATA
 from provision.values import printable, quote

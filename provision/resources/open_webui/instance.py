@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources.base import Run, Section
 from provision.values import canonical, printable, quote, sha256
 

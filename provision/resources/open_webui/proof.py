@@ -1,10 +1,11 @@
 """The admin signs in, and every backend gives its model list to the container that runs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Section, Step
 from provision.resources.open_webui.instance import Instance, Stored
 from provision.values import printable

@@ -1,8 +1,8 @@
 """The key that signs sessions and encrypts stored tokens: made once on the host, kept for ever."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
 from provision.values import quote
 

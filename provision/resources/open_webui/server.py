@@ -1,10 +1,11 @@
 """The container of Open WebUI: before another image its databases are copied; if that image fails they come back."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provision.dataclass import dataclass
 from provision.resources import container_swap
 from provision.resources.base import Change, Docker, Pending, Step
 from provision.resources.container import Container

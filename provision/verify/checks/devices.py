@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.verify.check import Check, Verdict
+from provision.verify.checks.sources import Asked
 
 KFD = "/dev/kfd"
 RENDER = "/dev/dri/renderD"
 
-# Numbers count: in a container a group may have another name than on its host, or none.
+# `$p` is the process. Numbers count: in a container a group may have another name than on its host, or none.
 QUESTION = f"""\
-p=$(systemctl show --value -p MainPID -- ollama.service)
 sed -n 's/^\\(Gid\\|Groups\\):/process=/p' "/proc/$p/status"
 for d in {KFD} {RENDER}*; do [ ! -e "$d" ] || stat -L -c 'node=%n %a %g %G' -- "$d"; done
 """
@@ -82,10 +82,11 @@ class Devices(Check):
     libraries: tuple[str, ...]
     name = "gpu devices"
     needs = ("service ollama",)
+    early = True
 
     def question(self) -> str:
         """The groups of the process; of each file its mode and group."""
-        return f"{QUESTION}:\n"
+        return Asked(f"unit ollama.service\n{QUESTION}:\n", ["ollama.service"])
 
     def judge(self, answer: Section) -> Verdict:
         """All of them."""

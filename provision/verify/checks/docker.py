@@ -1,10 +1,11 @@
 """Checks of the Docker engine, its containers and its volumes."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.resources import docker_cli
 from provision.resources.base import Section
 from provision.resources.cdi import lacking
@@ -15,6 +16,7 @@ from provision.resources.service import RELOADED
 from provision.resources.volume import Volume
 from provision.values import Secret, printable, quote
 from provision.verify.check import Check, Verdict
+from provision.verify.checks.sources import Asked, Told
 
 ENGINE = "docker daemon"
 CONTAINERS = "containers"
@@ -48,16 +50,21 @@ class DockerDaemon(Check):
     gpus: bool = False
     name = ENGINE
     needs = ("service docker",)
+    early = True
 
     def question(self) -> str:
-        """How long ago the engine started or was reloaded and the file was changed; `docker info`; the file itself."""
-        return _DAEMON.format(path=PATH, mark=f"{RELOADED}/docker.service")
+        """Times (s: since boot, now and of two files; µs after boot: the engine's start), `docker info`, the file."""
+        info = Told("info")
+        script = _DAEMON.format(path=PATH, mark=f"{RELOADED}/docker.service", info=info.call)
+        return Asked(script, ["docker.service"], [info])
 
     def judge(self, answer: Section) -> Verdict:
         """What the engine tells, what the file says, and that the engine is younger than the file."""
         ages, told, content = (*answer.text.split("\n", 2), "", "")[:3]
-        running, changed = map(float, ages.split())
-        info = json.loads(told)
+        up, started, now, reloaded, changed = map(float, ages.split())
+        if not told.startswith("info "):
+            raise ValueError("the engine gave no answer")
+        info = json.loads(told.removeprefix("info "))
         if errors := info.get("ServerErrors"):
             return Verdict("failed", f"the engine does not answer: {printable(str(errors[0]), 200)}")
         complaints = list(self._told(info))
@@ -69,7 +76,8 @@ class DockerDaemon(Check):
             for key, value in self.wanted.items()
             if merge(there, {key: value}) != there
         ]
-        if not complaints and running > changed + _SLACK:
+        running = min(up - started / 1e6, now - reloaded)
+        if not complaints and running > now - changed + _SLACK:
             complaints.append(f"the engine started before {PATH} was changed: restart it")
         return Verdict.of(complaints, str(info.get("ServerVersion", "")))
 
@@ -88,13 +96,15 @@ class DockerDaemon(Check):
 
 
 _DAEMON = """\
-up=$(cut -d ' ' -f 1 /proc/uptime)
-s=$(systemctl show --value -p ExecMainStartTimestampMonotonic -- docker.service)
-r=$(stat -c %Y {mark} 2>/dev/null || echo 0)
-c=$(stat -c %Y {path} 2>/dev/null || echo 0)
-echo "$up $s $(date +%s) $r $c" |
-    awk '{{ a = $1 - $2 / 1000000; b = $3 - $4; print (a < b ? a : b), $3 - $5 }}'
-timeout 20 docker info --format '{{{{json .}}}}' || [ "$?" = 1 ] || exit 1
+unit docker.service
+read -r up _ </proc/uptime
+set -- $(stat -c '%n=%Y' -- {mark} {path} 2>/dev/null)
+reloaded=0 changed=0
+for f; do
+    case $f in {mark}=*) reloaded=${{f##*=}} ;; *) changed=${{f##*=}} ;; esac
+done
+echo "$up $started $(date +%s) $reloaded $changed"
+{info}
 cat {path} 2>/dev/null || :
 """
 
@@ -118,10 +128,11 @@ class Containers(Check):
     names: tuple[str, ...]
     name = CONTAINERS
     needs = (ENGINE,)
+    early = True
 
     def question(self) -> str:
-        """`docker inspect`."""
-        return docker_cli.TOOLS + docker_cli.inspect("container", *self.names) + ":\n"
+        """Each container."""
+        return _asking(Told("container", name) for name in self.names)
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""
@@ -143,14 +154,14 @@ class ContainerSettings(Check):
     logs: Mapping[str, Any] = field(default_factory=dict)
     name = "container settings"
     needs = (CONTAINERS,)
+    early = True
 
     def question(self) -> str:
-        """`docker inspect` of the containers and of their images."""
-        names = [one.name for one in self.containers]
+        """The containers and their images."""
         images = [one.image_name for one in self.containers]
         marks = [one.image.mark for one in self.containers if isinstance(one.image, Image) and one.image.archive]
-        asked = docker_cli.inspect("container", *names) + docker_cli.inspect("image", *dict.fromkeys(images + marks))
-        return docker_cli.TOOLS + asked + ":\n"
+        containers = [Told("container", one.name) for one in self.containers]
+        return _asking([*containers, *(Told("image", name) for name in dict.fromkeys(images + marks))])
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""
@@ -164,11 +175,20 @@ class ContainerSettings(Check):
         return Verdict.of(complaints, f"{len(self.containers)} as declared")
 
 
+def _asking(objects: Iterable[Told]) -> Asked:
+    told = tuple(objects)
+    return Asked("".join(f"{one.call}\n" for one in told) + ":\n", answers=told)
+
+
 def _answered(answer: Section) -> docker_cli.Found:
+    """What was found. Of what is not there the engine's API has nothing but a message."""
     found = docker_cli.found(answer)
-    if found.complaint or answer.rc:
-        raise ValueError(found.complaint or f"exit status {answer.rc}")
-    return found
+    there = tuple((kind, item) for kind, item in found.objects if item.keys() != {"message"})
+    said = [str(item["message"]) for _, item in found.objects if item.keys() == {"message"}]
+    wrong = [printable(text, 200) for text in said if "no such" not in text.lower()]
+    if complaint := found.complaint or next(iter(wrong), "") or (f"exit status {answer.rc}" if answer.rc else ""):
+        raise ValueError(complaint)
+    return docker_cli.Found(there)
 
 
 def _there(found: docker_cli.Found) -> dict[str, dict[str, Any]]:
@@ -292,15 +312,15 @@ class Volumes(Check):
     volumes: tuple[Volume, ...]
     name = "volumes"
     needs = (ENGINE,)
+    early = True
 
     def question(self) -> str:
         """`there NAME` for each one whose folder is a directory."""
-        lines = [docker_cli.TOOLS]
-        lines += [
-            f'd=$({_MOUNTPOINT} {quote(one.name)}) && [ -d "$d" ] && echo {quote("there " + one.name)}\n'
-            for one in self.volumes
+        told = [Told("volume", one.name) for one in self.volumes]
+        lines = [
+            f'at=$({one.call} | {_MOUNTPOINT}); [ ! -d "$at" ] || echo {quote(f"there {one.name}")}' for one in told
         ]
-        return "".join((*lines, "echo end\n"))
+        return Asked("\n".join((*lines, "echo end\n")), answers=told)
 
     def judge(self, answer: Section) -> Verdict:
         """Each of them."""
@@ -311,4 +331,4 @@ class Volumes(Check):
         return Verdict.of([f"missing: {', '.join(missing)}"] if missing else [], ", ".join(sorted(found)))
 
 
-_MOUNTPOINT = "timeout 20 docker volume inspect --format '{{.Mountpoint}}'"
+_MOUNTPOINT = 'sed -n \'s/.*"Mountpoint":"\\([^"]*\\)".*/\\1/p\''

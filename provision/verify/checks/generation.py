@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from provision.accelerators import Computing
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources.base import Section
 from provision.resources.model_store import Server

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources.base import Section
 from provision.resources.derived_model import DerivedModel
@@ -13,8 +13,12 @@ from provision.resources.ollama_model import OllamaModel
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
 from provision.verify.checks import show
+from provision.verify.checks.sources import Asked, Page
 
 CURL = "curl -sS --noproxy '*' --max-time"
+UNIT = "ollama.service"
+_EXE = 'printf exe=; readlink "/proc/$p/exe" || echo'
+_CLOUD = "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,12 @@ class Version(Check):
     program: str = ""
     name = "ollama version"
     needs = ("service ollama",)
+    early = True
 
     def question(self) -> str:
         """What the process runs, then `/api/version`."""
-        return (
-            "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
-            'printf \'exe=%s\\n\' "$(readlink "/proc/$p/exe")"\n'
-            f"{CURL} 10 {quote(self.server.url('version'))}"
-        )
+        version = Page(self.server.url("version"))
+        return Asked(f"unit {UNIT}\n{_EXE}\n{version.call}", [UNIT], [version])
 
     def judge(self, answer: Section) -> Verdict:
         """Both."""
@@ -64,16 +66,22 @@ class OneOllama(Check):
 
     def question(self) -> str:
         """Every one in PATH; directories that are links (/bin) count once."""
-        return (
-            "echo \"$PATH:/snap/bin\" | tr ':' '\\n' | while read -r d; do\n"
-            'd=$(readlink -f "$d") && [ -x "$d/ollama" ] && echo "$d/ollama"\ndone | sort -u\n'
-        )
+        return _IN_PATH
 
     def judge(self, answer: Section) -> Verdict:
         """One line."""
         found = answer.lines
         text = f"{len(found)} in PATH: {', '.join(found)}" if found else "none is in PATH"
         return Verdict.of([text] if len(found) != 1 else [], "".join(found))
+
+
+_IN_PATH = """\
+path=$PATH:/snap/bin
+IFS=:
+for d in $path; do
+    [ ! -x "$d/ollama" ] || echo "$(readlink -f "$d")/ollama"
+done | sort -u
+"""
 
 
 @dataclass(frozen=True)
@@ -117,13 +125,15 @@ class Models(Check):
     server: Server
     name = "models"
     needs = ("ollama version",)
+    early = True
     timeout = 120.0
 
     def question(self) -> str:
         """`/api/tags`; of each model its manifest, the manifest's SHA-256, and the sizes of its layers on disk."""
         paths = " ".join(quote(one.local.path) for one in self.models)
-        tags = f"{CURL} 20 {quote(self.server.url('tags'))}"
-        return _MODELS.format(tags=tags, store=quote(self.server.models_dir), paths=paths)
+        tags = Page(self.server.url("tags"))
+        script = _MODELS.format(tags=tags.call, store=quote(self.server.models_dir), paths=paths)
+        return Asked(script, answers=[tags])
 
     def judge(self, answer: Section) -> Verdict:
         """Each model."""
@@ -141,21 +151,22 @@ class Models(Check):
 
 
 _MODELS = """\
-{tags} || exit 1
-echo
-cd {store} || exit 1
-for path in {paths}; do
-    m=manifests/$path
-    echo "model $path"
-    [ -f "$m" ] || continue
-    printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
-    printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
-    tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
-        b=blobs/sha256-${{d#sha256:}}
-        if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+store={store}
+models() {{
+    for path; do
+        m=$store/manifests/$path
+        echo "model $path"
+        [ -f "$m" ] || continue
+        printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
+        printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
+        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
+            b=$store/blobs/sha256-${{d#sha256:}}
+            if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+        done
     done
-done
-echo end
+    echo end
+}}
+{tags} && echo && models {paths}
 """
 
 
@@ -199,6 +210,7 @@ class Derived(Check):
     server: Server
     name = "derived models"
     needs = ("models",)
+    early = True
 
     def question(self) -> str:
         """`/api/show` of each, one line."""
@@ -226,14 +238,12 @@ class NoCloud(Check):
     server: Server
     name = "no cloud"
     needs = ("ollama version",)
+    early = True
 
     def question(self) -> str:
         """The process's variable, then `/api/tags`."""
-        return (
-            "p=$(systemctl show --value -p MainPID -- ollama.service)\n"
-            "echo \"cloud=$(tr '\\0' '\\n' <\"/proc/$p/environ\" | sed -n 's/^OLLAMA_NO_CLOUD=//p')\"\n"
-            f"{CURL} 20 {quote(self.server.url('tags'))}"
-        )
+        tags = Page(self.server.url("tags"))
+        return Asked(f"unit {UNIT}\n{_CLOUD}\n{tags.call}", [UNIT], [tags])
 
     def judge(self, answer: Section) -> Verdict:
         """A true value, and models that all have their weights here."""

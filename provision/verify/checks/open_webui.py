@@ -8,10 +8,10 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision.dataclass import dataclass
 from provision.models.names import ModelName
 from provision.resources import open_webui as resources
 from provision.resources.base import Pending, Section

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from provision.accelerators import VULKAN_DRIVERS, Computing, Library, has_code
+from provision.dataclass import dataclass
 from provision.values import human_bytes, printable
 from provision.verify.checks import devices
 from provision.verify.checks.devices import Access

@@ -4,15 +4,21 @@ What is declared answers those it is declared for, and nothing else that listens
 """
 
 import ipaddress
+import json
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Any
 
+from provision.dataclass import dataclass
 from provision.facts.model import Listener
+from provision.facts.network import listeners
+from provision.facts.records import Records
+from provision.resources.base import Section
 from provision.values import quote
 from provision.verify.check import Verdict
+from provision.verify.checks.sources import Asked, Told
 from provision.view import OpenPort
 
 NAME = "reachable ports"
@@ -67,17 +73,55 @@ class Doors:
         return tuple(sorted(open_to_others | self.published | {one.port for one in self.declared}))
 
 
-PUBLISHED = "! command -v docker >/dev/null 2>&1 || timeout 10 docker ps --format '{{.Ports}}' </dev/null\n"
-"""Script: the ports that containers publish."""
+def question() -> str:
+    """Fragment: who listens, as `facts.network.listeners` reads it, and what Docker publishes."""
+    told = Told("list")
+    return Asked(f"{_LISTENING}if command -v docker >/dev/null 2>&1; then {told.call}; fi\n", answers=[told])
 
 
-def published(text: str) -> frozenset[int]:
-    """TCP ports of `docker ps` that are published on more than loopback."""
+_LISTENING = """\
+if command -v ss >/dev/null 2>&1; then
+    timeout 10 ss -H -l -t -n -p
+else
+    for t in tcp tcp6; do
+        grep -E '^ *[0-9]+: [0-9A-F:]+ [0-9A-F:]+ 0A ' "/proc/net/$t" 2>/dev/null | sed "s/^/$t=/"
+    done
+fi
+"""
+
+
+def listening(answer: Section) -> tuple[Listener, ...]:
+    """Who listens, by the answer to `question`."""
+    # `ss` begins its lines with the state.
+    return listeners(Records(re.sub(rb"(?m)^LISTEN ", b"ss=LISTEN ", answer.out)))
+
+
+def published(answer: Section) -> frozenset[int]:
+    """TCP ports that containers publish on more than loopback, by the answer to `question`.
+
+    Raises:
+        ValueError: what Docker says cannot be read.
+    """
+    told = [json.loads(line.removeprefix("list ")) for line in answer.lines if line.startswith("list ")]
+    found: set[int] = set()
+    for one in (one for item in told for one in (item if isinstance(item, list) else [item])):
+        found |= _by_text(one["Ports"]) if isinstance(one["Ports"], str) else set(_by_api(one["Ports"] or []))
+    return frozenset(found)
+
+
+def _by_api(ports: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    for port in ports:
+        if port.get("Type") == "tcp" and port.get("PublicPort") and not _is_loopback(str(port.get("IP") or "")):
+            yield int(port["PublicPort"])
+
+
+def _by_text(text: str) -> set[int]:
+    """As `docker ps` writes it, with ranges."""
     found: set[int] = set()
     for address, first, last in re.findall(r"(\S+):(\d+)(?:-(\d+))?->\d+(?:-\d+)?/tcp", text):
         if not _is_loopback(address.strip("[]")):
             found |= set(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+    return found
 
 
 def knock(address: str, ports: Iterable[int]) -> list[Knock]:

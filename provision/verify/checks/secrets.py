@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.values import printable, quote
 from provision.verify.check import Check, Verdict
 from provision.verify.checks.docker import ENGINE
+from provision.verify.checks.sources import Asked, Told
 
 SHORTEST = 8
 """Secrets with fewer characters are not searched for: they are found everywhere by chance."""
@@ -64,7 +66,8 @@ def _forms(value: str) -> tuple[str, ...]:
     return (line, json.dumps(line)[1:-1]) if len(line) >= SHORTEST else ()
 
 
-# grep reads patterns from a file, so that no value is in an argument; this shell's own environment is not searched.
+# grep reads patterns from a file, so that no value is in an argument; this shell's own environment is not searched. All
+# arguments are one stream of `/proc/NUMBER/cmdline:TEXT`: a process for each of hundreds would cost more than the rest.
 _SECRETS = """\
 for f in {files}; do printf 'mode %s\\n' "$(stat -c '%a %n' -- "$f" 2>/dev/null || echo "- $f")"; done
 if [ -n "$PROVISION_SECRETS" ]; then
@@ -74,12 +77,10 @@ if [ -n "$PROVISION_SECRETS" ]; then
     find /etc -xdev -path /etc/systemd/system -prune -o -type f -perm -o=r -size -2048 -print 2>/dev/null |
         tr '\\n' '\\0' | xargs -0 -r grep -lF -f "$p" -- 2>/dev/null |
         sed 's/^/found /; s/$/, which everybody can read/'
-    for c in /proc/[0-9]*/cmdline; do
-        if tr '\\0' ' ' <"$c" 2>/dev/null | grep -qF -f "$p"; then
-            d=${{c%/cmdline}}
-            echo "found the arguments of process ${{d#/proc/}} ($(cat "$d/comm" 2>/dev/null))"
-        fi
-    done
+    grep -aH '' /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -aF -f "$p" | cut -d / -f 3 | sort -un |
+        while read -r n; do
+            echo "found the arguments of process $n ($(cat "/proc/$n/comm" 2>/dev/null))"
+        done
     rm -f "$p"
 fi
 echo end
@@ -97,6 +98,7 @@ class ContainerSecrets(Check):
     values: tuple[str, ...] = field(repr=False)
     name = "container secrets"
     needs = (ENGINE,)
+    early = True
 
     @property
     def secrets(self) -> Mapping[str, str]:
@@ -105,7 +107,8 @@ class ContainerSecrets(Check):
 
     def question(self) -> str:
         """Names of containers in which a value was found, ours or not."""
-        return _CONTAINERS
+        told = Told("list")
+        return Asked(_CONTAINERS.format(list=told.call), answers=[told])
 
     def judge(self, answer: Section) -> Verdict:
         """None, and the end must be reached."""
@@ -116,14 +119,16 @@ class ContainerSecrets(Check):
 
 _CONTAINERS = """\
 if [ -n "$PROVISION_SECRETS" ]; then
-    p=$PROVISION_TMP/container-secrets
-    (umask 077; printf '%s\\n' "$PROVISION_SECRETS" >"$p") || exit 1
-    all=$(docker ps -aq) || exit 1
-    for c in $all; do
-        said=$(docker inspect "$c" 2>/dev/null) || continue
-        if printf '%s\\n' "$said" | grep -qF -f "$p"; then docker inspect -f '{{.Name}}' "$c"; fi
-    done
-    rm -f "$p"
+    secrets=$PROVISION_TMP/container-secrets
+    (umask 077; printf '%s\\n' "$PROVISION_SECRETS" >"$secrets")
+    if all=$({list}); then
+        set -- $(printf '%s\\n' "$all" | grep -o '"Id":"[0-9a-f]*"' | cut -d '"' -f 4)
+        [ $# = 0 ] || docker container inspect --format '{{{{.Name}}}} {{{{json .}}}}' "$@" 2>/dev/null |
+            grep -F -f "$secrets" | cut -d ' ' -f 1
+        echo end
+    fi
+    rm -f "$secrets"
+else
+    echo end
 fi
-echo end
 """

@@ -2,13 +2,15 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.resources.file import File
 from provision.resources.service import SPEC, Service
 from provision.values import quote
 from provision.verify.check import Check, Verdict
+from provision.verify.checks.sources import Asked
 
 UNITS = "/etc/systemd/system"
 
@@ -37,13 +39,12 @@ class ServiceRuns(Check):
 
         `systemctl show` alone lies after a daemon-reload without restart: it shows the file, not the process.
         """
-        return _SERVICE.format(unit=quote(self.unit))
+        return Asked(f"unit {quote(self.unit)}\n{_SERVICE}", [self.unit])
 
     def judge(self, answer: Section) -> Verdict:
         """State, start at boot, process."""
-        lines = answer.lines
-        known = dict(line.partition("=")[::2] for line in lines if not line.startswith("process="))
-        process = variables(line.removeprefix("process=") for line in lines if line.startswith("process="))
+        told, _, environ = answer.text.partition("process:\n")
+        known, process = variables(told.splitlines()), variables(filter(None, environ.split("\n")))
         if "ActiveState" not in known:
             raise ValueError("systemctl gave no answer")
         complaints: list[str] = []
@@ -79,13 +80,12 @@ class ServiceRuns(Check):
         return []
 
 
+# The unit's files as `systemctl cat` shows them, of which the last one wins.
 _SERVICE = """\
-u={unit}
-systemctl show -p ActiveState,UnitFileState,MainPID,Environment -- "$u"
-systemctl cat -- "$u" 2>/dev/null | sed -n 's/.*PROVISION_SPEC=\\([0-9a-f]*\\).*/file=\\1/p' | tail -n 1
-p=$(systemctl show --value -p MainPID -- "$u")
-if [ "${{p:-0}}" -gt 0 ] 2>/dev/null; then tr '\\0\\n' '\\n ' <"/proc/$p/environ" | sed 's/^/process=/'; fi
-:
+printf '%s' "$told"
+[ -z "$files" ] || sed -n 's/.*PROVISION_SPEC=\\([0-9a-f]*\\).*/file=\\1/p' $files 2>/dev/null
+echo process:
+[ "$p" = 0 ] || tr '\\0\\n' '\\n ' <"/proc/$p/environ"
 """
 
 

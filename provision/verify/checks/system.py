@@ -1,8 +1,8 @@
 """Checks of the system: packages, files with their content, users and groups."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from provision.dataclass import dataclass
 from provision.resources.base import Section
 from provision.resources.file import Directory, File
 from provision.resources.user import Group, User
@@ -19,11 +19,11 @@ class Packages(Check):
     name = "packages"
 
     def question(self) -> str:
-        """`NAME STATUS` of each that is there: `dpkg -s`, all of rpm's database, or pacman's own files."""
+        """`NAME STATUS` of each that is there: `dpkg-query -s`, all of rpm's database, or pacman's own files."""
         if self.manager != "apt":
             return _LISTED["pacman" if self.manager == "pacman" else "rpm"]
         words = " ".join(quote(name) for names in self.names for name in names.split("|"))
-        return f"for p in {words}; do\nprintf '%s ' \"$p\"\n{_STATUS}\necho\ndone"
+        return f"dpkg-query -s {words} 2>/dev/null | {_STATUS}"
 
     def judge(self, answer: Section) -> Verdict:
         """Each name with a status that says installed."""
@@ -33,7 +33,12 @@ class Packages(Check):
         return Verdict.of([f"not installed: {', '.join(wrong)}"] if wrong else [], f"{len(self.names)} installed")
 
 
-_STATUS = "dpkg -s \"$p\" 2>/dev/null | sed -n 's/^Status: //p'"
+# One process for all: each reads dpkg's whole database. A name may be asked for with its architecture.
+_STATUS = """\
+awk '/^Package: / { name = $2 }
+/^Status: / { status = $2 " " $3 " " $4; print name, status }
+/^Architecture: / { print name ":" $2, status }'
+"""
 _LISTED = {
     "rpm": "rpm -qa --qf '%{NAME} installed\\n'\n",
     "pacman": "sed -n '/^%NAME%$/{n;s/$/ installed/p;}' /var/lib/pacman/local/*/desc\n",
@@ -49,33 +54,39 @@ class Files(Check):
     name = "files"
     timeout = 120.0
 
-    @property
-    def _contents(self) -> dict[int, File]:
-        return {number: item for number, item in enumerate(self.items) if isinstance(item, File)}
-
     def question(self) -> str:
-        """`find` on each path itself: number, type, mode, owner, group; then each file's SHA-256."""
-        lines = [
-            f"printf '{number} '; find {quote(item.path.rstrip('/'))}{'/.' if isinstance(item, Directory) else ''} "
-            "-prune -printf '%y %m %u %g\\n' 2>/dev/null || echo"
-            for number, item in enumerate(self.items)
-        ]
-        lines += [
-            f"printf 'sha256-{number} '; sha256sum <{quote(item.path)} 2>/dev/null || echo"
-            for number, item in self._contents.items()
-        ]
-        return "\n".join(lines) + "\n:"
+        """One `find` on all paths themselves: type, mode, owner, group, path; then one `sha256sum` of all files."""
+        paths = " ".join(quote(_asked(item)) for item in self.items)
+        files = " ".join(quote(item.path) for item in self.items if isinstance(item, File))
+        lines = [f"find {paths} -prune -printf '%y %m %u %g %p\\n' 2>/dev/null", "echo"]
+        lines += [f"sha256sum -- {files} 2>/dev/null"] if files else []
+        return "\n".join((*lines, "echo end\n"))
 
     def judge(self, answer: Section) -> Verdict:
         """Type, mode, owner and group of each; the content of files."""
-        found = dict(line.partition(" ")[::2] for line in answer.lines)
+        if answer.lines[-1:] != ["end"]:
+            raise ValueError("find gave no answer")
+        listed, _, summed = answer.text.removesuffix("end\n").partition("\n\n")
+        found = {path: words for *words, path in (line.split(" ", 4) for line in listed.splitlines())}
+        sums = dict(_sum(line) for line in summed.splitlines())
         complaints: list[str] = []
-        for number, item in enumerate(self.items):
-            text = _wrong(item, found[str(number)].split())
-            if not text and isinstance(item, File) and found[f"sha256-{number}"].split()[:1] != [item.digest]:
+        for item in self.items:
+            text = _wrong(item, found.get(_asked(item), []))
+            if not text and isinstance(item, File) and sums.get(item.path) != item.digest:
                 text = f"{item.path} has another content than declared"
             complaints += [text] if text else []
         return Verdict.of(complaints, f"{len(self.items)} as declared")
+
+
+def _asked(item: File | Directory) -> str:
+    """A path for `find`: what a link leads to counts as a directory, but not as a file."""
+    return f"{item.path.rstrip('/')}/." if isinstance(item, Directory) else item.path
+
+
+def _sum(line: str) -> tuple[str, str]:
+    """Path and digest in a line of `sha256sum`, which marks a name that it had to escape."""
+    digest, _, path = line.partition("  ")
+    return (path.replace("\\\\", "\\"), digest[1:]) if digest.startswith("\\") else (path, digest)
 
 
 def _wrong(item: File | Directory, found: list[str]) -> str:
@@ -100,7 +111,7 @@ class Users(Check):
     name = "users"
 
     def question(self) -> str:
-        """`getent` and `id` of each: `user NAME HOME`, `in NAME GROUP...`, `group NAME`."""
+        """`getent` of all, `id` of each: `user NAME HOME`, `in NAME GROUP...`, `group NAME`."""
         names = " ".join(quote(one.name) for one in self.users)
         groups = " ".join(quote(one.name) for one in self.groups)
         return _USERS.format(users=names, groups=groups)
@@ -129,10 +140,12 @@ def _user(user: User, home: list[str] | None, member: dict[str, list[str]]) -> I
 
 
 _USERS = """\
-for u in {users}; do
-    getent passwd -- "$u" | awk -F: '{{ print "user", $1, $6 }}'
-    printf 'in %s %s\\n' "$u" "$(id -Gn -- "$u" 2>/dev/null)"
+set -- {users}
+[ $# = 0 ] || getent passwd -- "$@" | while IFS=: read -r name _ _ _ _ home _; do
+    printf 'user %s %s\\n' "$name" "$home"
 done
-for g in {groups}; do getent group -- "$g" | awk -F: '{{ print "group", $1 }}'; done
+for u; do printf 'in %s %s\\n' "$u" "$(id -Gn -- "$u" 2>/dev/null)"; done
+set -- {groups}
+[ $# = 0 ] || getent group -- "$@" | while IFS=: read -r name _; do echo "group $name"; done
 echo end
 """

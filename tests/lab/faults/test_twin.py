@@ -4,6 +4,10 @@ import json
 import signal
 import socket
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -74,12 +78,12 @@ def test_a_port_that_is_taken_is_left_for_another(fleet: Fleet, monkeypatch: pyt
     try:
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = other.getsockname()[1]
-            monkeypatch.setattr(hosts, "free_port", lambda: taken)
+            monkeypatch.setattr(hosts, "free_port", lambda at: taken)
             with pytest.raises(HostError, match=f"a: its twin does not start: .*{taken}.*; end what holds the port"):
                 twin.up(material, {"a"}, key, said.append)
             assert (twin.hosts(), said) == ([], [])
             ports = iter((taken, free_port()))
-            monkeypatch.setattr(hosts, "free_port", lambda: next(ports))
+            monkeypatch.setattr(hosts, "free_port", lambda at: next(ports))
             (made,) = twin.up(material, {"a"}, key, said.append)
             assert (made.status, made.port == taken, len(said)) == ("running", False, 1)
             # One that was given away while the twin was down: it is told, and the twin is still there.
@@ -94,3 +98,59 @@ def test_a_port_that_is_taken_is_left_for_another(fleet: Fleet, monkeypatch: pyt
         assert len(said) == 1
     finally:
         twin.down()
+
+
+@contextmanager
+def an_engine_elsewhere() -> Iterator[str]:
+    """DOCKER_HOST of this machine's engine as if it were another machine's: by TCP, at an address of its own."""
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        yield f"tcp://127.0.0.2:{server.getsockname()[1]}"
+
+
+def _serve(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            asking, _ = server.accept()
+            engine = socket.socket(socket.AF_UNIX)
+            engine.connect("/var/run/docker.sock")
+            for one, other in ((asking, engine), (engine, asking)):
+                threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+
+
+def _copy(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(1 << 16):
+            other.sendall(data)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+def test_twins_on_an_engine_elsewhere_are_reached_there(fleet: Fleet) -> None:
+    fleet.write({"all": {"vars": {"provision_roles": []}, "hosts": {"a": {}}}})
+    own = fleet.folder / "tests" / "test_own.py"
+    own.parent.mkdir()
+    own.write_text("def test_it(host):\n    assert host.check_output('hostname') == 'a'\n")
+    with an_engine_elsewhere() as engine:
+        said = fleet.check("twin", "test", "--keep", DOCKER_HOST=engine)
+        assert "test_own.py::test_it  ok" in said
+        assert "twin test: passed" in said
+        (twin,) = map(json.loads, fleet.check("twin", "list", "--json", DOCKER_HOST=engine).splitlines())
+        assert [host["at"] for host in twin["hosts"]] == ["127.0.0.2"]
+        (bindings,) = client().containers.get(fleet.containers()["a"]).attrs["HostConfig"]["PortBindings"].values()
+        assert [one["HostIp"] for one in bindings] == [""]
+        assert fleet.check("twin", "ssh", "a", "--", "hostname", DOCKER_HOST=engine) == "a\n"
+        own.write_text("def test_it(host)\n")
+        wrong = fleet.run("twin", "test", DOCKER_HOST=engine)
+        told = "tests/test_own.py:1: SyntaxError: expected ':'; its tests were not run"
+        assert (wrong.rc, f"  {told}" in wrong.out.splitlines()) == (3, True), wrong.out
+    assert fleet.containers() == {}
+
+
+def test_an_engine_that_this_user_may_not_use(fleet: Fleet) -> None:
+    # All is imported before root's rights are given up: nobody may read where Python is.
+    script = "import os; from provision.twin.hosts import engine; engine(); os.setgroups([]); os.setgid(65534); "
+    script += "os.setuid(65534)\ntry:\n    engine()\nexcept Exception as error:\n    print(error)"
+    words = [sys.executable, "-c", script]
+    ended = subprocess.run(words, env=fleet.environment(), capture_output=True, text=True, check=False)
+    assert ended.stdout == "this user may not use Docker; add it to the group docker, or use sudo\n", ended.stderr

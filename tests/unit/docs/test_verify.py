@@ -12,7 +12,7 @@ from tests.lab.sabotages import SABOTAGES
 
 # Those of a whole fleet, and those that are named after what they check.
 NAMED = {"drift", "reachable ports", "our own log", "service NAME", "generation MODEL"}
-ROWS = re.findall(r"(?m)^\| `([^`]+)` \| ", (DOCS / "verify.md").read_text().partition("## Checks that can fail")[0])
+ROWS = re.findall(r"(?m)^\| `([^`]+)` \| ", (DOCS / "verify.md").read_text().partition("## The fleet's own tests")[0])
 
 
 def names() -> set[str]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from provision.engine.order import batches, references, waves
+from provision.engine.order import batches, references, waves, with_needed
 from provision.inventory import load
 from provision.inventory.fleet import Fleet
 from provision.values import GroupName, HostOrGroup, Visitor
@@ -67,6 +67,14 @@ def test_hosts_that_others_name_come_first(
 def test_only_the_chosen_hosts_are_ordered(tmp_path: Path) -> None:
     known = fleet(tmp_path, "all:\n  hosts:\n    a: {provision_roles: [chat], chat: {uses: [b]}}\n    b:\n")
     assert [[host.name for host in wave] for wave in waves(known, known.match("a"))] == [["a"]]
+
+
+def test_hosts_bring_all_whose_services_they_use(tmp_path: Path) -> None:
+    names = {"a": ["b"], "b": ["c"], "c": ["b"], "d": ["a"]}
+    text = "".join(f"    {host}: {{provision_roles: [chat], chat: {{uses: {uses}}}}}\n" for host, uses in names.items())
+    read = fleet(tmp_path, f"all:\n  hosts:\n{text}")
+    assert [host.name for host in with_needed(read, read.match("a"))] == ["a", "b", "c"]
+    assert [host.name for host in with_needed(read, read.match("c"))] == ["b", "c"]
 
 
 @pytest.mark.parametrize(

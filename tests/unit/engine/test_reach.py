@@ -173,3 +173,33 @@ def test_a_connection_that_lay_idle_is_made_anew_and_what_the_host_is_stays_know
     assert hosts.made == ["e", "e"]
     assert second.session is not first.session
     assert second.identity == first.identity
+
+
+def test_what_was_begun_is_what_is_used(fleet: Fleet, hosts: Hosts) -> None:
+    hosts.down = {"b"}
+    reach = Reach(fleet, connect=hosts.connect)
+    reach.begin(["a", "b"])
+    assert reach.supported("a").identity.os.version == "13"
+    with pytest.raises(Unreachable):
+        reach.host("b")
+    assert sorted(hosts.made) == ["a", "b"]
+
+
+def test_a_connection_that_is_still_being_made_when_all_are_closed_ends_as_well(
+    fleet: Fleet, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connecting, closed, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def connect(target: Target) -> ShSession:
+        connecting.set()
+        assert closed.wait(30)
+        session = hosts.connect(target)
+        monkeypatch.setattr(session, "close", ended.set)
+        return session
+
+    reach = Reach(fleet, connect=connect)
+    reach.begin(["a"])
+    assert connecting.wait(30)
+    reach.close()
+    closed.set()
+    assert ended.wait(30)

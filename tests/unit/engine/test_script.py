@@ -1,12 +1,24 @@
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 
 from provision.engine.script import LIMIT, Script, chain, probes
-from provision.resources.base import Section
+from provision.resources.base import Section, Together
 
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
+
+
+class Shared(Together):
+    """One that is asked with others in the same shell."""
+
+    @classmethod
+    def prepare(cls, asked: Sequence[Together]) -> str:
+        return ":\n"
+
+    def shared(self) -> str:
+        return f"{self}\n"
 
 
 def run(script: Script, shell: list[str]) -> dict[str, Section]:
@@ -42,6 +54,17 @@ class TestProbes:
     def test_variables_do_not_leak_into_the_next_fragment(self, shell: list[str]) -> None:
         found = run(probes({"a": "leak=1; s='x'; d=/nowhere", "b": 'echo "${leak-none}"'}), shell)
         assert found["b"].out == b"none\n"
+
+    def test_variables_of_one_that_shares_a_shell_do_not_lead_the_others_answers_astray(self, shell: list[str]) -> None:
+        found = run(
+            probes({"a": Shared("d=/nowhere s=x n=7 r=9; echo a"), "b": Shared("echo b"), "c": "echo c"}), shell
+        )
+        assert [found[name].out for name in "abc"] == [b"a\n", b"b\n", b"c\n"]
+
+    def test_an_answer_that_stops_before_the_last_fragment_is_refused(self, shell: list[str]) -> None:
+        script = probes({"a": Shared("exit 0"), "b": Shared("echo b")}, lanes=1)
+        with pytest.raises(ValueError, match="it stops before b"):
+            run(script, shell)
 
     def test_bytes_come_back_as_they_are(self, shell: list[str]) -> None:
         assert run(probes({"a": "printf 'x\\000\\377\\n\\n'"}), shell)["a"].out == b"x\x00\xff\n\n"

@@ -267,10 +267,13 @@ def test_jobs_of_pull_requests_have_no_secrets_and_no_runner_of_the_office(fleet
     assert "secrets." not in json.dumps(test) and "self-hosted" not in json.dumps(test)
     assert [step["run"] for step in test["steps"] if str(step.get("run")).startswith("provision")] == [
         "provision check -v",
-        "provision twin test",
+        "provision twin test --junit twin/junit.xml --proof twin/proof.json",
     ]
+    kept = [step["with"]["path"] for step in test["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert kept == ["twin/"]
     assert "refs/heads/main" in verify["if"] and "pull_request" not in verify["if"]
     gitlab = yaml.safe_load((fleet / ".gitlab-ci.yml").read_text())
+    assert gitlab["twin"]["artifacts"]["reports"] == {"junit": "twin/junit.xml"}
     for job in ("check", "twin"):
         assert "FLEET_SSH_KEY" not in json.dumps(gitlab[job]) and "tags" not in gitlab[job]
     assert "schedule" in json.dumps(gitlab["verify"]["rules"])

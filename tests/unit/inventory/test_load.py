@@ -245,6 +245,8 @@ def test_what_means_nothing_here_is_listed_and_what_nobody_uses_is_a_warning(tmp
         ("x*", "the pattern 'x*' matches no host and no group"),
         ("gpu[7]", "'gpu[7]': 'gpu' has 2 hosts; the first one is [0]"),
         ("~(", "'~(' is not a regular expression"),
+        ("~[", "the pattern '~[' has a bracket without its other half"),
+        ("gpu[0", "the pattern 'gpu[0' has a bracket without its other half"),
         (" , ", "the pattern ' , ' names no host; use `all` for every host"),
     ],
 )

@@ -82,7 +82,8 @@ def test_roles_beside_an_inventory_that_is_not_in_a_folder_called_inventory(tmp_
     ("text", "message"),
     [
         ("def f(:\n", "greeting.py:1:"),
-        ("import no_such_module_anywhere\n", "the role cannot be loaded: No module named"),
+        ("\nimport no_such_module_anywhere\n", "greeting.py:2:1: ModuleNotFoundError: No module named"),
+        ("\n\ndef f():\n    return nobody\n\n\nf()\n", "greeting.py:4:1: NameError: name 'nobody' is not defined"),
         ("x = 1\n", "a role has `class Settings(pydantic.BaseModel)` and `def declare(host, want)`"),
         ("from pydantic import BaseModel\nclass Settings(BaseModel): pass\n", "a role has `class Settings"),
     ],

@@ -1,6 +1,7 @@
 """Disks, ports, clock and sources, judged from what a host said."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from provision.preflight.sources import Source, judged, proxy, question, sources
 from provision.preflight.surroundings import clock, disks, ports, rooms
 from provision.resources.base import Change, Resource, Section
 from provision.resources.container import Container
+from provision.resources.docker_config import DockerConfig
 from provision.resources.endpoint import Endpoint
-from provision.resources.file import File
+from provision.resources.file import File, Found
 from provision.resources.image import Image
 from provision.resources.nvidia_driver import NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
@@ -62,11 +64,37 @@ def test_disks_of_their_own_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "store"), [("", "docker"), ("28.5.1", "docker"), ("29.0.1", "containerd"), ("30", "containerd")]
+    ("engine", "declared", "there", "stores"),
+    [
+        ("28.5.1", {}, "", ["/var/lib/docker"]),
+        ("28.5.1", {"data-root": "/srv/docker"}, "", ["/srv/docker"]),
+        ("28.5.1", {}, '{"data-root": "/data"}', ["/data"]),
+        ("28.5.1", {}, "no JSON", ["/var/lib/docker"]),
+        ("29.0.1", {"data-root": "/srv/docker"}, "", ["/var/lib/containerd"]),
+        # Which engine comes is not known yet.
+        ("", {"data-root": "/srv/docker"}, "", ["/srv/docker", "/var/lib/containerd"]),
+    ],
 )
-def test_images_lie_where_the_engine_keeps_them(engine: str, store: str) -> None:
-    (room,) = rooms(plan(Image("webui:1")), Readings(docker=engine))
-    assert room.where == f"/var/lib/{store}"
+def test_images_lie_where_the_engine_keeps_them(
+    engine: str, declared: dict[str, str], there: str, stores: list[str]
+) -> None:
+    config = DockerConfig(declared)
+    planned = plan(Image("webui:1"), also=(config,))
+    found = Found("file", content=there.encode()) if there else Found("missing")
+    planned = replace(planned, observation=Observation({config.id: found}, State()))
+    assert [room.where for room in rooms(planned, Readings(docker=engine))] == stores
+
+
+def test_an_image_counts_once_where_both_places_are_on_one_disk() -> None:
+    wanted = list(rooms(plan(Image("webui:1")), Readings()))
+    (one,) = disks(wanted, on("/", 6 * GB, "/var/lib/docker", "/var/lib/containerd"))
+    assert (one.level, one.text.startswith("5.0 GB are needed, 6.0 GB are free")) == ("ok", True)
+    (one,) = disks(wanted, on("/", 4 * GB, "/var/lib/docker", "/var/lib/containerd"))
+    assert one.level == "refused"
+    two = on("/", 6 * GB, "/var/lib/docker") | on("/var", GB, "/var/lib/containerd")
+    assert [(found.level, found.subject) for found in disks(wanted, two)] == [
+        ("ok", "disk /"), ("warning", "disk /var"),
+    ]  # fmt: skip
 
 
 def test_a_release_that_is_only_switched_to_wants_no_room() -> None:

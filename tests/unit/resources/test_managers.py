@@ -59,3 +59,33 @@ def test_packages_of_one_manager_are_asked_for_once(tmp_path: Path) -> None:
 def test_a_file_of_dnf_that_cannot_be_read_is_named() -> None:
     with pytest.raises(ValueError, match=r"dnf's file of the module nvidia-driver: .*no section headers"):
         ModuleStream("nvidia-driver", "open-dkms").observe(Section(0, b"nonsense\n"))
+
+
+@pytest.mark.parametrize(
+    ("status", "installed", "ended", "said"),
+    [
+        *((status, True, 0, "") for status in (0, 100, 101, 102, 103, 106, 107)),
+        # It only looks successful: the last of them says that a script of the package failed.
+        (0, False, 1, "zypper ended without an error, but these are not installed: jq"),
+        (107, False, 1, "zypper ended without an error, but these are not installed: jq"),
+        (104, True, 1, "'jq' not found in package names"),
+        (8, False, 1, "'jq' not found in package names"),
+    ],
+)
+def test_what_zypper_says_by_its_exit_status(
+    tmp_path: Path, status: int, installed: bool, ended: int, said: str
+) -> None:
+    """zypper(8): from 100 on there is information, but 104 (no such name) is a failure."""
+    programs = {
+        "zypper": f"echo \"'jq' not found in package names.\"\nexit {status}",
+        "rpm": "echo 'jq installed 1.7-1'" if installed else "echo 'package jq is not installed'; exit 1",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = manager("zypper").installing(("jq",))
+    ran = subprocess.run(
+        ["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    last = (ran.stdout.splitlines() or [""])[-1].rstrip(".")
+    assert (ran.returncode, last if said else "") == (ended, said)

@@ -58,7 +58,7 @@ def test_nothing_is_declared_where_it_would_be_of_no_use(identity: Identity) -> 
 
 
 def test_the_whole_in_order() -> None:
-    resources = declare()
+    resources = declare(runtime=True)
     assert [type(resource) for resource in resources] == [
         NvidiaDriver,
         Repository,
@@ -76,8 +76,8 @@ def test_the_whole_in_order() -> None:
 
 def test_docker_is_told_of_the_runtime_only_where_it_is_and_it_is_wanted() -> None:
     kinds = [NvidiaDriver, Repository, Package, CdiSpecification]
-    assert [type(resource) for resource in declare(roles=("nvidia",))] == kinds
-    assert [type(resource) for resource in declare(runtime=False)] == kinds
+    assert [type(resource) for resource in declare(roles=("nvidia",), runtime=True)] == kinds
+    assert [type(resource) for resource in declare()] == [*kinds, DockerGpus]
 
 
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])

@@ -24,6 +24,7 @@ SERVER = Server()
 PACKAGES = Packages(("curl", "zstd"))
 RPMS = Packages(("curl|curl-minimal", "zstd"), "dnf")
 FILES = Files((File("/etc/a", "x", mode="0640"), Directory("/srv/b")))
+ESCAPED = Files((File("/etc/a\\x2d", "x", mode="0640"), Directory("/srv/b")))
 USERS = Users((User("ollama", "/srv/o", groups=("video",)),), (Group("office"),))
 SERVICES = ServiceRuns("ollama.service", (Service("ollama", spec="abc"),), {"A": "b c"})
 SERVER_OF_OURS = Version("0.9.3", SERVER, "/opt/ollama/0.9.3/bin/ollama")
@@ -33,7 +34,7 @@ FAST = Generation("tiny", SERVER, floor=100)
 SECRETS = Secrets(("/etc/key",), ("correct-horse",))
 
 UNIT = 'ActiveState={}\nUnitFileState={}\nMainPID=7\nEnvironment=PROVISION_SPEC={} "A=b c"\n'
-PROCESS = "file={}\nprocess=PROVISION_SPEC={}\nprocess=A={}\n"
+PROCESS = "file={}\nprocess:\nPROVISION_SPEC={}\nA={}\n"
 GOOD_UNIT = UNIT.format("active", "enabled", "abc")
 LINE: dict[str, Any] = {"model": "tiny", "response": "a", "done": False}
 LAST = {**LINE, "done": True, "eval_count": 8, "eval_duration": 200_000_000, "load_duration": 500_000_000}
@@ -57,9 +58,12 @@ def on_gpu(size_vram: int, parameters: str = "", seen: str = "") -> str:
     return "\n--provision-next--\n".join(parts)
 
 
-def file_lines(mode: str = "640", kind: str = "f", owner: str = "root", text: str = "x") -> str:
+def file_lines(
+    mode: str = "640", kind: str = "f", owner: str = "root", text: str = "x", path: str = "/etc/a", mark: str = ""
+) -> str:
     """What the question of files prints."""
-    return f"0 {kind} {mode} root root\n1 d 755 {owner} root\nsha256-0 {sha256(text)}  -\n"
+    listed = f"{kind} {mode} root root {path}\nd 755 {owner} root /srv/b/.\n"
+    return f"{listed}\n{mark}{sha256(text)}  {path.replace(mark, mark * 2) if mark else path}\nend\n"
 
 
 def tags(*names: str, **more: str) -> str:
@@ -68,9 +72,11 @@ def tags(*names: str, **more: str) -> str:
 
 
 PASSES = [
-    (PACKAGES, "curl install ok installed\n\nzstd hold ok installed\n\n"),
+    (PACKAGES, "curl install ok installed\ncurl:amd64 install ok installed\nzstd hold ok installed\n"),
+    (Packages(("curl:amd64",)), "curl install ok installed\ncurl:amd64 install ok installed\n"),
     (RPMS, "bash installed\ncurl-minimal installed\nzstd installed\n"),
     (FILES, file_lines()),
+    (ESCAPED, file_lines(path="/etc/a\\x2d", mark="\\")),
     (USERS, "user ollama /srv/o\nin ollama ollama video\ngroup office\nend\n"),
     (SERVICES, GOOD_UNIT + PROCESS.format("abc", "abc", "b c")),
     (SECRETS, "mode 600 /etc/key\nend\n"),
@@ -86,16 +92,19 @@ PASSES = [
 ]
 
 FAILS = [
-    (PACKAGES, "curl install ok installed\n\nzstd \n", "not installed: zstd"),
+    (PACKAGES, "curl install ok installed\n", "not installed: zstd"),
     (RPMS, "bash installed\nzstd installed\n", "not installed: curl|curl-minimal"),
-    (PACKAGES, "curl install ok installed\n\nzstd deinstall ok config-files\n", "not installed: zstd"),
+    (PACKAGES, "curl install ok installed\nzstd deinstall ok config-files\n", "not installed: zstd"),
     (FILES, file_lines(mode="644"), "/etc/a has mode 0644, not 0640"),
     (FILES, file_lines(owner="ollama"), "/srv/b belongs to ollama:root, not root:root"),
-    (FILES, "0 \n1 d 755 root root\nsha256-0 \n", "/etc/a is not there"),
+    (FILES, "d 755 root root /srv/b/.\n\nend\n", "/etc/a is not there"),
+    (FILES, "\nend\n", "/etc/a is not there; /srv/b is not there"),
     (FILES, file_lines(kind="l"), "/etc/a is no file"),
     (FILES, file_lines(text="y"), "/etc/a has another content than declared"),
-    (FILES, "0 f 640 root root\n1 d 755 root root\nsha256-0 \n", "/etc/a has another content than declared"),
-    (FILES, "0 f 640 root root\n1 d 755 root root\n", "cannot be asked"),
+    (FILES, file_lines().replace(sha256("x"), "x"), "/etc/a has another content than declared"),
+    (FILES, "f 640 root root /etc/a\nd 755 root root /srv/b/.\n\nend\n", "/etc/a has another content than declared"),
+    (FILES, "f 640 root root /etc/a\nd 755 root root /srv/b/.\n", "cannot be asked"),
+    (ESCAPED, file_lines(path="/etc/a\\x2d", mark="\\", text="y"), "has another content than declared"),
     (FILES, "", "cannot be asked"),
     (USERS, "in ollama \ngroup office\nend\n", "there is no user ollama"),
     (USERS, "user ollama /home/o\nin ollama video\ngroup office\nend\n", "the home of ollama is /home/o, not /srv/o"),

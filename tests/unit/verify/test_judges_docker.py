@@ -46,7 +46,7 @@ SECRETS = ContainerSecrets(("correct-horse",))
 VOLUMES = Volumes((Volume("chat"),))
 
 
-def daemon(ages: str = "100.5 2000", file: Any = None, **changed: Any) -> str:
+def daemon(ages: str = "9000.5 8900000000 1700000000 0 1699998000", file: Any = None, **changed: Any) -> str:
     """What the question of the engine prints."""
     info = {
         "LoggingDriver": "json-file",
@@ -55,7 +55,9 @@ def daemon(ages: str = "100.5 2000", file: Any = None, **changed: Any) -> str:
         "Runtimes": {"nvidia": {}},
         "RegistryConfig": REGISTRIES,
     }
-    return f"{ages}\n{json.dumps(info | changed)}\n{json.dumps(DOCKER.wanted if file is None else file, indent=1)}\n"
+    return (
+        f"{ages}\ninfo {json.dumps(info | changed)}\n{json.dumps(DOCKER.wanted if file is None else file, indent=1)}\n"
+    )
 
 
 def container(one: Container = ONE, **changed: Any) -> str:
@@ -95,6 +97,8 @@ MOUNTS = json.loads(container().splitlines()[0].partition(" ")[2])["Mounts"]
 PASSES = [
     (DOCKER, daemon()),
     (DOCKER, daemon(file={**DOCKER.wanted, "debug": True})),
+    # Reloaded by us after the file was changed.
+    (DOCKER, daemon(ages="9000.5 7000000000 1700000000 1699999990 1699999900")),
     (CONTAINERS, container()),
     (RUNNING, container()),
     (RUNNING, container(State={"Status": "running"})),
@@ -119,12 +123,19 @@ FAILS = [
         'has log-opts {"max-file": "3"}, not {"max',
     ),
     (DOCKER, daemon(file={"debug": True}), "daemon.json has log-driver null"),
-    (DOCKER, daemon(ages="2000.5 100"), "the engine started before /etc/docker/daemon.json was changed"),
+    (
+        DOCKER,
+        daemon(ages="9000.5 7000000000 1700000000 0 1699999900"),
+        "the engine started before /etc/docker/daemon.json was changed",
+    ),
     (DOCKER, daemon(ServerErrors=["no daemon"]), "the engine does not answer: no daemon"),
     (DOCKER, "1 1\n", "cannot be asked"),
+    (DOCKER, f"1 1 1 1 1\n{json.dumps(DOCKER.wanted)}\n", "cannot be asked: the engine gave no answer"),
     (CONTAINERS, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
     (CONTAINERS, "Cannot connect to the Docker daemon\n", "cannot be asked: Cannot connect"),
     (RUNNING, f"image {json.dumps(IMAGE)}\n", "chat is missing"),
+    (RUNNING, 'container {"message": "No such container: chat"}\n', "chat is missing"),
+    (RUNNING, 'container {"message": "server error"}\n', "cannot be asked: server error"),
     (RUNNING, "Cannot connect to the Docker daemon\n", "cannot be asked: Cannot connect"),
     (SECRETS, "/chat\nend\n", "a secret stands in docker inspect /chat"),
     (SECRETS, "", "cannot be asked"),

@@ -1,5 +1,6 @@
 """Who can get in: what answers is compared with what is declared."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from provision.facts.model import Listener
-from provision.verify.checks.reach import HERE, Doors, Knock, judge, knock, parse, published, script
+from provision.resources.base import Section
+from provision.verify.checks.reach import (
+    HERE,
+    Doors,
+    Knock,
+    judge,
+    knock,
+    listening,
+    parse,
+    published,
+    question,
+    script,
+)
 from provision.view import OpenPort
 
 GUARDED = OpenPort(11434, ("10.0.0.2", "10.9.0.0/16"), "ollama.allow says who may")
@@ -44,8 +57,8 @@ def shut(one: Knock) -> Knock:
 def test_declared_ports_answer_those_they_are_for(
     declared: tuple[OpenPort, ...], knocks: list[Knock], cause: str
 ) -> None:
-    listening = tuple(Listener("0.0.0.0", one.port, "x") for one in declared)
-    verdict = judge(doors(*declared, listeners=listening), knocks)
+    there = tuple(Listener("0.0.0.0", one.port, "x") for one in declared)
+    verdict = judge(doors(*declared, listeners=there), knocks)
     assert verdict.status == ("failed" if cause else "passed"), verdict
     assert verdict.message.startswith(cause)
 
@@ -77,34 +90,58 @@ def test_a_host_that_cannot_be_tried_is_no_silent_pass() -> None:
 
 
 def test_ports_that_containers_publish() -> None:
-    text = (
-        "0.0.0.0:8080->8080/tcp, [::]:8080->8080/tcp\n127.0.0.1:9000->9000/tcp\n\n"
-        "0.0.0.0:7000-7002->7000-7002/tcp\n0.0.0.0:53->53/udp\n443/tcp\n"
+    texts = (
+        "0.0.0.0:8080->8080/tcp, [::]:8080->8080/tcp",
+        "127.0.0.1:9000->9000/tcp",
+        "",
+        "0.0.0.0:7000-7002->7000-7002/tcp, 0.0.0.0:53->53/udp, 443/tcp",
     )
-    assert published(text) == {8080, 7000, 7001, 7002}
+    lines = "".join(f'list {{"Id":"ab","Ports":{json.dumps(text)}}}\n' for text in texts)
+    assert published(Section(0, lines.encode())) == {8080, 7000, 7001, 7002}
+
+
+def test_ports_that_containers_publish_by_the_engines_api() -> None:
+    ports = [
+        {"IP": "0.0.0.0", "PrivatePort": 8080, "PublicPort": 8080, "Type": "tcp"},
+        {"IP": "::", "PrivatePort": 81, "PublicPort": 80, "Type": "tcp"},
+        {"IP": "127.0.0.1", "PrivatePort": 9000, "PublicPort": 9000, "Type": "tcp"},
+        {"IP": "0.0.0.0", "PrivatePort": 53, "PublicPort": 53, "Type": "udp"},
+        {"PrivatePort": 443, "Type": "tcp"},
+    ]
+    told = json.dumps([{"Id": "ab", "Ports": ports}, {"Id": "cd", "Ports": []}])
+    assert published(Section(0, f"ss=x\nlist {told}\n".encode())) == {8080, 80}
+    assert published(Section(0, b"ss=x\n")) == frozenset()
+
+
+def test_who_listens_is_what_the_host_itself_says(free_and_open: tuple[int, int]) -> None:
+    free, open_port = free_and_open
+    ended = subprocess.run(["sh", "-c", question()], capture_output=True, env=os.environ | {"PROVISION_TMP": "/none"})
+    ports = {one.port for one in listening(Section(ended.returncode, ended.stdout)) if one.address == "127.0.0.1"}
+    assert open_port in ports
+    assert free not in ports
 
 
 def test_the_script_tells_open_ports_from_closed_ones(free_and_open: tuple[int, int]) -> None:
-    free, listening = free_and_open
+    free, taken = free_and_open
     ended = subprocess.run(
-        ["sh", "-c", script({"127.0.0.1": (free, listening)})], capture_output=True, text=True, check=True
+        ["sh", "-c", script({"127.0.0.1": (free, taken)})], capture_output=True, text=True, check=True
     )
     found = parse(ended.stdout, "web", "10.0.0.2")
-    assert {one.port: one.open for one in found["127.0.0.1"]} == {free: False, listening: True}
-    assert {one.port: one.open for one in knock("127.0.0.1", (free, listening))} == {free: False, listening: True}
+    assert {one.port: one.open for one in found["127.0.0.1"]} == {free: False, taken: True}
+    assert {one.port: one.open for one in knock("127.0.0.1", (free, taken))} == {free: False, taken: True}
 
 
 def test_a_large_fleet_is_tried_by_few_processes(free_and_open: tuple[int, int], tmp_path: Path) -> None:
-    free, listening = free_and_open
+    free, taken = free_and_open
     (tmp_path / "curl").write_text(f'#!/bin/sh\necho curl >>{tmp_path}/log\nexec {shutil.which("curl")} "$@"\n')
     (tmp_path / "curl").chmod(0o755)
     addresses = [f"127.0.0.{number}" for number in range(1, 121)]
     # The port listens on the first of them alone.
-    text = script(dict.fromkeys(addresses, (free, listening)))
+    text = script(dict.fromkeys(addresses, (free, taken)))
     path = f"{tmp_path}:{os.environ['PATH']}"
     ended = subprocess.run(["sh", "-c", text], env={"PATH": path}, capture_output=True, text=True, check=True)
     found = parse(ended.stdout, "web", "10.0.0.2")
     tried = {(address, one.port): one.open for address, knocks in found.items() for one in knocks}
     assert len(tried) == 240
-    assert [where for where, answered in tried.items() if answered] == [("127.0.0.1", listening)]
+    assert [where for where, answered in tried.items() if answered] == [("127.0.0.1", taken)]
     assert (tmp_path / "log").read_text().split() == ["curl"] * 2

@@ -1,0 +1,117 @@
+"""Questions that share their sources: each gets what is its own, and one process tells of all."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from provision.engine.script import probes
+from provision.resources.base import Section
+from provision.verify.checks.sources import Asked, Page, Told
+
+SYSTEMCTL = """\
+echo "systemctl $*" >>{log}
+printf 'MainPID=%s\\nActiveState=active\\nFragmentPath=/a.service\\nDropInPaths=/d/1.conf /d/2.conf\\n' "$$"
+printf 'ExecMainStartTimestampMonotonic=5\\n\\nMainPID=0\\nActiveState=inactive\\nFragmentPath=\\n'
+"""
+# The arguments come in pairs: `-o FILE URL`.
+CURL = """\
+echo curl >>{log}
+while [ $# -gt 0 ]; do
+    case $1 in -o) echo "{{\\"url\\":\\"$3\\"}}" >"$2"; shift 3 ;; *) shift ;; esac
+done
+"""
+DEAD_CURL = "echo 'curl: (7) refused' >&2\nexit 7\n"
+DOCKER = 'echo "docker $*" >>{log}\necho \'container {{"Name":"/a"}}\'\n'
+SHELL_NEEDS = ("sh", "mktemp", "mkdir", "rm", "cat", "wc", "timeout")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def ask(log: Path, programs: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, Section]:
+    """Run these questions with these programs and no others."""
+    folder = log.parent / "bin"
+    folder.mkdir()
+    for name in SHELL_NEEDS:
+        (folder / name).symlink_to(shutil.which(name) or name)
+    for name, text in programs.items():
+        (folder / name).write_text("#!/bin/sh\n" + text.format(log=log))
+        (folder / name).chmod(0o755)
+    script = probes(asked)
+    # The script would look in the usual places too; and no engine need be here.
+    text = re.sub(r"(?m)^PATH=.*\n", "", script.text).replace('[ ! -S "$s" ] ||', "")
+    ended = subprocess.run([folder / "sh", "-c", text], env={"PATH": str(folder)}, capture_output=True, check=True)
+    return script.parse(ended.stdout)
+
+
+def test_units_are_told_by_one_systemctl_and_each_question_gets_its_own(log: Path) -> None:
+    show = 'echo "$p" "$started" "$files"\nprintf "%s" "$told"\n'
+    asked = {name: Asked(f"unit {name}.service\n{show}", [f"{name}.service"]) for name in ("a", "b")}
+    found = ask(log, {"systemctl": SYSTEMCTL}, asked | {"again": asked["a"]})
+    first, *told = found["a"].lines
+    assert first.split()[1:] == ["5", "/a.service", "/d/1.conf", "/d/2.conf"]
+    assert int(first.split()[0]) > 1
+    assert "ActiveState=active" in told
+    assert found["again"] == found["a"]
+    assert found["b"].lines == ["0 0 ", "MainPID=0", "ActiveState=inactive", "FragmentPath="]
+    assert [line.partition(" -- ")[2] for line in log.read_text().splitlines()] == ["a.service b.service"]
+
+
+def test_a_question_works_alone(log: Path) -> None:
+    found = ask(log, {"systemctl": SYSTEMCTL}, {"a": str(Asked('unit a\necho "$started"\n', ["a"]))})
+    assert found["a"].text == "5\n"
+
+
+def test_pages_and_docker_are_told_by_one_curl_each(log: Path) -> None:
+    container, image = Told("container", "a"), Told("image", "r.lan/i:1")
+    tags, version = Page("http://h/tags"), Page("http://h/version")
+    asked = {
+        "containers": Asked(f"{container.call}\n", answers=[container]),
+        "settings": Asked(f"{container.call}\n{image.call}\n", answers=[container, image]),
+        "tags": Asked(tags.call, answers=[tags]),
+        "both": Asked(f"{version.call}\n{tags.call}", answers=[version, tags]),
+    }
+    found = ask(log, {"curl": CURL}, asked)
+    assert {name: section.rc for name, section in found.items()} == dict.fromkeys(asked, 0)
+    assert found["settings"].lines == [
+        'container {"url":"http://localhost/containers/a/json"}',
+        'image {"url":"http://localhost/images/r.lan/i:1/json"}',
+    ]
+    assert found["containers"].lines == found["settings"].lines[:1]
+    assert found["both"].lines == ['{"url":"http://h/version"}', '{"url":"http://h/tags"}']
+    assert found["tags"].lines == found["both"].lines[1:]
+    assert log.read_text() == "curl\ncurl\n"
+
+
+def test_a_server_that_does_not_answer_is_told_with_curls_complaint(log: Path) -> None:
+    page = Page("http://h/tags")
+    found = ask(log, {"curl": DEAD_CURL}, {"a": Asked(page.call, answers=[page])})
+    assert found["a"] == Section(7, b"", b"curl: (7) refused\n")
+
+
+@pytest.mark.parametrize("curl", [{}, {"curl": DEAD_CURL}])
+def test_docker_itself_answers_where_curl_has_no_answer(log: Path, curl: Mapping[str, str]) -> None:
+    told = Told("container", "a")
+    found = ask(log, {"docker": DOCKER, **curl}, {"a": Asked(told.call, answers=[told])})
+    assert found["a"] == Section(0, b'container {"Name":"/a"}\n')
+    assert log.read_text() == "docker container inspect --format container {{json .}} a\n"
+
+
+def test_a_host_without_docker_says_so(log: Path) -> None:
+    told = Told("info")
+    found = ask(log, {}, {"a": Asked(told.call, answers=[told])})
+    assert (found["a"].rc, found["a"].err) == (3, b"docker is not installed\n")
+
+
+def test_an_engine_that_hangs_is_waited_for_once(log: Path) -> None:
+    told = Told("info"), Told("container", "a")
+    asked = {one.kind: Asked(one.call, answers=[one]) for one in told}
+    found = ask(log, {"docker": DOCKER + "exit 124\n"}, asked)
+    assert (found["info"].rc, found["container"].rc) == (124, 1)
+    assert log.read_text() == "docker info --format info {{json .}}\n"
