@@ -100,8 +100,11 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if source == "docker-ce" and channel(identity.os, want.channel) == "docker-ce":
         repositories = (docker_ce(host, want),)
         yield from repositories
+    exchange: tuple[Resource, ...] = ()
     if other is not None:
-        yield OtherEngine(other, packages(identity.os, wanted(identity.os, want.channel)), want.replace, repositories)
+        names = packages(identity.os, wanted(identity.os, want.channel))
+        exchange = (OtherEngine(other, names, want.replace, repositories),)
+        yield from exchange
     # An exchange starts the new engine, and what ran on the old one: to start it anew would stop that again.
     packaged = () if replaced else (Package(packages(identity.os, source), identity.package_manager, repositories),)
     yield from packaged
@@ -119,7 +122,7 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         on_reload=RELOAD,
         on_failure=RESTORE,
     )
-    yield DockerZone()
+    yield DockerZone(("service:docker", *exchange))
 
 
 def own(os: OS) -> tuple[str, ...]:
