@@ -100,14 +100,14 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     if source == "docker-ce" and channel(identity.os, want.channel) == "docker-ce":
         repositories = (docker_ce(host, want),)
         yield from repositories
-    engine: Resource = Package(packages(identity.os, source), identity.package_manager, after=repositories)
+    exchange: tuple[Resource, ...] = ()
     if other is not None:
         names = packages(identity.os, wanted(identity.os, want.channel))
-        exchange = OtherEngine(other, names, want.replace, repositories)
-        engine = exchange if replaced else engine
-        yield exchange
-    if not replaced:
-        yield engine
+        exchange = (OtherEngine(other, names, want.replace, repositories),)
+        yield from exchange
+    # An exchange starts the new engine, and what ran on the old one: to start it anew would stop that again.
+    packaged = () if replaced else (Package(packages(identity.os, source), identity.package_manager, repositories),)
+    yield from packaged
     proxy = proxy_drop_in(host)
     config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))
     yield config
@@ -116,13 +116,13 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
         "docker",
         enabled=True,
         running=True,
-        restart_on=(engine, config, proxy),
+        restart_on=(*packaged, config, proxy),
         files=("/etc/docker/daemon.json", PROXY_DROP_IN, PROXY_FILE, "/usr/bin/dockerd"),
         before_restart=KEEP_CONTAINERS,
         on_reload=RELOAD,
         on_failure=RESTORE,
     )
-    yield DockerZone()
+    yield DockerZone(("service:docker", *exchange))
 
 
 def own(os: OS) -> tuple[str, ...]:

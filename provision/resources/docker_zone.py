@@ -1,9 +1,10 @@
 """firewalld knows Docker's bridge: Docker puts it into a zone of its own, if firewalld runs when the engine starts."""
 
 from collections.abc import Iterator
+from dataclasses import field
 
 from provision.dataclass import dataclass
-from provision.resources.base import Change, Pending, Run, Section, Step
+from provision.resources.base import Change, Pending, Resource, Run, Section, Step
 from provision.resources.docker_config import KEEP_CONTAINERS
 from provision.resources.host_firewall import FIREWALLD
 
@@ -16,7 +17,12 @@ class DockerZone:
 
     An engine that started before firewalld never hears of it (moby: libnetwork/iptables/firewalld.go): what its
     containers send is judged by the default zone, which rejects it. It is started anew.
+
+    Args:
+        after: resources whose change starts the engine anew; then the host is asked again.
     """
+
+    after: tuple[Resource | str, ...] = field(default=("service:docker",), repr=False)
 
     @property
     def id(self) -> str:
@@ -37,8 +43,7 @@ class DockerZone:
         if observed is None or observed:
             return None
         why = "the engine started before firewalld, which rejects what its containers send"
-        earlier = pending.any("service:docker")
-        # That may be a restart: asked again then.
+        earlier = pending.any(*self.after)
         return Change(self.id, "restart", why, {"zone": ""}, {"zone": "docker"}, uncertain=earlier is not None)
 
     def steps(self, change: Change) -> Iterator[Step]:

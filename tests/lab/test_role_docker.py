@@ -17,6 +17,14 @@ from tests.lab.mirror import mirror
 from tests.lab.rootfs import rootfs
 
 FOREIGN = {"labels": ["team=office"], "log-opts": {"max-size": "1g", "compress": "false"}}
+NEEDS_DOCKER_IO = b"""\
+Package: office-builds
+Version: 1
+Architecture: all
+Maintainer: lab
+Depends: docker.io
+Description: somebody's own
+"""
 UNKNOWN = "don't match any configuration option: no-such-key"
 
 
@@ -180,16 +188,25 @@ def test_the_declared_engine_replaces_another_only_when_that_is_said_and_contain
         assert "docker.io is kept, docker-ce is declared; docker.replace: true exchanges them" in kept
         assert "stops its 2 running containers" in kept
         assert host.exec("test -e /usr/bin/dockerd").rc
+        # With live-restore containers outlive the engine: nothing would have to be started again.
+        office.variables["docker"]["live_restore"] = False
+        office.check("apply")
         office.variables["docker"]["replace"] = True
         planned = office.check("plan")
         told = "docker.io -> docker-ce; containers stop for it and are started again: "
         assert told in planned, planned
+        host.put("/root/builds/DEBIAN/control", NEEDS_DOCKER_IO)
+        host.check("dpkg-deb -b /root/builds && dpkg -i /root/builds.deb")
+        refused = office.run("apply")
+        assert refused.rc == 1
+        assert "office-builds would go with the engine: remove it, or leave out docker.replace" in refused.out
         assert running() == ["once", "theirs"]
-        office.check("apply")
+        host.check("dpkg -r office-builds")
+        done = office.check("apply")
         assert re.search(r"^web  0 changed  ", office.check("apply"), re.MULTILINE)
         office.check("verify")
     installed = host.check("dpkg-query -W -f '${Package} ${db:Status-Status}\n'")
     assert [name for name in ("docker.io", "containerd", "runc") if f"\n{name} installed" in installed] == []
     assert "\ndocker-ce installed" in installed
-    assert running() == ["once", "theirs"]
+    assert running() == ["once", "theirs"], done
     assert host.check("docker ps -a -q --no-trunc | sort") == made

@@ -8,6 +8,7 @@ import pytest
 
 from provision.facts.model import OS
 from provision.resources.base import Resource
+from provision.resources.docker_zone import DockerZone
 from provision.resources.other_engine import OtherEngine
 from provision.resources.package import Package
 from provision.resources.repository import Repository
@@ -71,8 +72,12 @@ def test_only_a_declared_channel_replaces_an_engine(
     exchanged = all_of(OtherEngine, resources)
     assert [(one.old, one.new, one.replace) for one in exchanged] == ([(package, names, True)] if names else [])
     assert len(all_of(Package, resources)) == (0 if names else 1)
+    (zone,) = all_of(DockerZone, resources)
+    assert all_of(OtherEngine, [one for one in zone.after if not isinstance(one, str)]) == exchanged
+    # The exchange starts the engine and what ran: a restart after it would stop what has no restart policy.
     (service,) = all_of(Service, resources)
-    assert not names or exchanged[0] in service.restart_on
+    assert all_of(OtherEngine, list(service.restart_on)) == []
+    assert all_of(Package, list(service.restart_on)) == all_of(Package, resources)
 
 
 def test_without_replace_another_engine_is_only_named() -> None:
