@@ -316,7 +316,10 @@ class Volumes(Check):
     def question(self) -> str:
         """`there NAME` for each one whose folder is a directory."""
         told = [Told("volume", one.name) for one in self.volumes]
-        lines = [f'd=$({one.call} | {_MOUNTPOINT}); [ ! -d "$d" ] || echo {quote(f"there {one.name}")}' for one in told]
+        lines = [
+            f'folder=$({one.call} | {_MOUNTPOINT}); [ ! -d "$folder" ] || echo {quote(f"there {one.name}")}'
+            for one in told
+        ]
         return Asked("\n".join((*lines, "echo end\n")), answers=told)
 
     def judge(self, answer: Section) -> Verdict:
