@@ -57,7 +57,10 @@ def _answers(
     timeout += sum(check.timeout for check in checks)
     answer = session.run(script.text, timeout=timeout, secrets=secrets, limit=4 * LIMIT * len(asked))
     try:
-        return script.parse(answer.out)
+        found = script.parse(answer.out)
+        if missing := [name for name in asked if name not in found]:
+            raise ValueError(f"nothing of {missing[0]}")
+        return found
     except ValueError as error:
         said = printable(answer.complaint, 300)
         raise HostError(session.name, f"the checks gave no answer ({error}): {said}") from error

@@ -14,7 +14,7 @@ RENDER = "/dev/dri/renderD"
 # `$p` is the process. Numbers count: in a container a group may have another name than on its host, or none.
 QUESTION = f"""\
 sed -n 's/^\\(Gid\\|Groups\\):/process=/p' "/proc/$p/status"
-for d in {KFD} {RENDER}*; do [ ! -e "$d" ] || stat -L -c 'node=%n %a %g %G' -- "$d"; done
+for node in {KFD} {RENDER}*; do [ ! -e "$node" ] || stat -L -c 'node=%n %a %g %G' -- "$node"; done
 """
 
 

@@ -318,7 +318,8 @@ class Volumes(Check):
         """`there NAME` for each one whose folder is a directory."""
         told = [Told("volume", one.name) for one in self.volumes]
         lines = [
-            f'at=$({one.call} | {_MOUNTPOINT}); [ ! -d "$at" ] || echo {quote(f"there {one.name}")}' for one in told
+            f'folder=$({one.call} | {_MOUNTPOINT}); [ ! -d "$folder" ] || echo {quote(f"there {one.name}")}'
+            for one in told
         ]
         return Asked("\n".join((*lines, "echo end\n")), answers=told)
 

@@ -159,9 +159,9 @@ models() {{
         [ -f "$m" ] || continue
         printf 'sha256 %s\\n' "$(sha256sum <"$m" | cut -c 1-64)"
         printf 'manifest %s\\n' "$(tr -d '\\r\\n' <"$m")"
-        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r d; do
-            b=$store/blobs/sha256-${{d#sha256:}}
-            if [ -f "$b" ]; then echo "layer $d $(stat -L -c %s "$b")"; fi
+        tr -d ' \\t\\r\\n' <"$m" | grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r layer; do
+            b=$store/blobs/sha256-${{layer#sha256:}}
+            if [ -f "$b" ]; then echo "layer $layer $(stat -L -c %s "$b")"; fi
         done
     done
     echo end

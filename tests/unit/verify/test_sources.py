@@ -10,6 +10,17 @@ import pytest
 
 from provision.engine.script import probes
 from provision.resources.base import Section
+from provision.resources.container import Container
+from provision.resources.model_store import Server
+from provision.resources.ollama_model import OllamaModel
+from provision.resources.service import Service
+from provision.resources.volume import Volume
+from provision.verify.checks.devices import Devices
+from provision.verify.checks.docker import Containers, ContainerSettings, DockerDaemon, Volumes
+from provision.verify.checks.ollama import Models, NoCloud, Version
+from provision.verify.checks.reach import question
+from provision.verify.checks.secrets import ContainerSecrets
+from provision.verify.checks.services import ServiceRuns
 from provision.verify.checks.sources import Asked, Page, Told
 
 SYSTEMCTL = """\
@@ -115,3 +126,29 @@ def test_an_engine_that_hangs_is_waited_for_once(log: Path) -> None:
     found = ask(log, {"docker": DOCKER + "exit 124\n"}, asked)
     assert (found["info"].rc, found["container"].rc) == (124, 1)
     assert log.read_text() == "docker info --format info {{json .}}\n"
+
+
+ALL = (
+    DockerDaemon({"debug": True}),
+    Containers(("a",)),
+    ContainerSettings((Container("a", "i:1"),)),
+    Volumes((Volume("v"),)),
+    ContainerSecrets(("correct-horse",)),
+    ServiceRuns("a.service", (Service("a"),)),
+    Version("1", Server()),
+    NoCloud(Server()),
+    Models((OllamaModel("tiny"),), Server()),
+    Devices(("rocm",)),
+)
+
+
+def test_no_question_spoils_what_those_after_it_need(log: Path) -> None:
+    asked = {check.name: check.question() for check in ALL} | {"listening": question()}
+    assert {type(one) for one in asked.values()} == {Asked}
+    mixed = {
+        f"{name}{number}": text for name, one in asked.items() for number, text in enumerate((one, Asked("echo\n")))
+    }
+    found = ask(log, {"systemctl": SYSTEMCTL, "curl": CURL, "docker": DOCKER}, mixed)
+    assert {name for name, one in found.items() if one.rc == 125} == set()
+    assert [name for name, one in found.items() if name.endswith("1") and one != Section(0, b"\n")] == []
+    assert len(found) == 2 * len(asked)
