@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from provision.resources.base import Together
-from provision.values import quote
+from provision.values import quote, sha256
 
 
 class Get(Together):
@@ -44,8 +44,10 @@ class Get(Together):
 
 def _ask(urls: Iterable[str]) -> str:
     words = [quote(url) for url in urls]
-    outputs = " ".join(f'-o "$t/get{number}" {word}' for number, word in enumerate(words))
-    return _GET.format(outputs=outputs, urls=" ".join(words))
+    # Others may have asked for other addresses in the same directory.
+    name = f"get-{sha256(' '.join(words))[:12]}-"
+    outputs = " ".join(f'-o "$t/{name}{number}" {word}' for number, word in enumerate(words))
+    return _GET.format(outputs=outputs, urls=" ".join(words), name=name)
 
 
 # Where one of them does not answer, each is asked by itself, once: the others' answers are no worse for it.
@@ -63,7 +65,7 @@ got() {{
         if [ "$url" = "$1" ]; then break; fi
         code=${{code#* }} n=$((n + 1))
     done
-    code=${{code%% *}} body=$t/get$n
+    code=${{code%% *}} body=$t/{name}$n
     if [ -n "$code" ]; then return; fi
     if [ ! -e "$body.code" ]; then
         code=$(get -o "$body" "$1" 2>"$body.err") || code=000

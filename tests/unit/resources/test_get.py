@@ -106,3 +106,12 @@ def test_together_they_answer_as_they_do_alone(port: int, tools: Path, tmp_path:
     ] * 3
     # All at once, each of the addresses (`/none` and `/api/ps` beside those above, and three of nobody), the registry.
     assert len((tmp_path / "said").read_text().splitlines()) == 1 + len(ANSWERS) + 2 + 3 + 1
+
+
+def test_apart_in_one_script_they_do_not_take_each_others_answers(port: int, tools: Path) -> None:
+    wanted = {url: Endpoint(url) for url in ("http://127.0.0.1:1/", "http://127.0.0.1:2/", f"http://127.0.0.1:{port}/")}
+    script = probes({url: str(one.probe()) for url, one in wanted.items()})
+    ran = subprocess.run(["sh", "-c", script.text], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True)
+    found = {url: wanted[url].observe(section) for url, section in script.parse(ran.stdout).items()}
+    assert [one.status for one in found.values()] == [0, 0, 404]
+    assert [f"port {number} " in one.complaint for number, one in enumerate(found.values(), 1)] == [True, True, False]
