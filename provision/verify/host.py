@@ -57,10 +57,7 @@ def _answers(
     timeout += sum(check.timeout for check in checks)
     answer = session.run(script.text, timeout=timeout, secrets=secrets, limit=4 * LIMIT * len(asked))
     try:
-        found = script.parse(answer.out)
-        if missing := [name for name in asked if name not in found]:
-            raise ValueError(f"nothing of {missing[0]}")
-        return found
+        return script.parse(answer.out)
     except ValueError as error:
         said = printable(answer.complaint, 300)
         raise HostError(session.name, f"the checks gave no answer ({error}): {said}") from error

@@ -38,5 +38,5 @@ def test_probes_checks_and_listeners_are_asked_at_once() -> None:
 
 def test_an_answer_that_lacks_one_is_no_answer() -> None:
     session = Session(lambda count: count - 1)
-    with pytest.raises(HostError, match=rf"the checks gave no answer \(nothing of {LISTENING}\): killed"):
+    with pytest.raises(HostError, match=rf"the checks gave no answer \(it stops before {LISTENING}\): killed"):
         ask_first(session, DECLARED, CHECKS)  # type: ignore[arg-type]
