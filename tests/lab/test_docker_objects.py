@@ -89,7 +89,7 @@ def test_asked_together_they_are_what_the_docker_program_says(applier: Applier, 
     told = docker.check("cat /root/told").splitlines()
     # The last lines of the one that ended are still the program's.
     assert told == ["docker"]
-    alone = {name: ask({name: str(probe)})[name] for name, probe in fragments.items()}
+    alone = ask({name: str(probe) for name, probe in fragments.items()})
     elsewhere = ask(fragments, "DOCKER_HOST=tcp://127.0.0.1:9")
     docker.check("rm -r /root/tools")
     for name, one in wanted.items():
