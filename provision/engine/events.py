@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from provision.dataclass import dataclass
 from provision.engine.mask import masked_value
 from provision.preflight.finding import Finding
-from provision.resources.base import Change, Diff
+from provision.resources.base import Change
 
 Status = Literal["ok", "changed", "failed", "unreachable", "interrupted", "skipped"]
 
@@ -152,12 +152,6 @@ def change_as_json(change: Change) -> dict[str, Any]:
         "download": change.download,
         "uncertain": change.uncertain,
     }
-
-
-def change_from_json(data: dict[str, Any]) -> Change:
-    """What `change_as_json` made."""
-    diffs = tuple(Diff(**diff) for diff in data["diffs"])
-    return Change(**{**data, "diffs": diffs})
 
 
 def _plain(value: Any) -> Any:

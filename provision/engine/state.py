@@ -79,7 +79,7 @@ def observe(section: Section) -> State:
 
 
 def write(state: State, folder: str = FOLDER) -> Run:
-    """A step that writes it: key 0600, both replaced in one move. The key travels as a secret."""
+    """A step that writes it: key 0600, each replaced whole. The key travels as a secret."""
     quoted = quote(folder)
     return Run(
         f"set -e\nmkdir -p {quoted}\nchmod 0700 {quoted}\ncd {quoted}\numask 077\n"

@@ -87,7 +87,7 @@ class OtherEngine:
             # Not every kind conflicts with every other: what is there is named as going.
             old=quote(f"{self.old}-"),
             going=_GOING,
-            keep="docker" if self.old != "podman-docker" else ":",
+            keep="docker" if self.old != "podman-docker" else "true",
         )
         yield Job(
             f"docker-engine-{sha256(self.old + ' '.join(self.new))[:12]}",
