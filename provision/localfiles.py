@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,10 +92,11 @@ def _remembered(kind: str, path: Path, make: Callable[[Path], Any]) -> Any:
     try:
         stat = path.stat()
         key = f"{kind}:{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-        known = _load()
+        known = _known(_cache())
         if key not in known:
             known[key] = make(path)
-            _store(known)
+            # Other runs may have remembered more since.
+            _store(_load(_cache()) | {key: known[key]})
         return known[key]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
@@ -105,9 +107,15 @@ def _cache() -> Path:
     return Path(base) / "provision" / "digests.json"
 
 
-def _load() -> dict[str, Any]:
+@cache
+def _known(file: Path) -> dict[str, Any]:
+    """What was remembered before this run, and what it adds: a fleet's hosts have the same files."""
+    return _load(file)
+
+
+def _load(file: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        known = json.loads(_cache().read_text())
+        known = json.loads(file.read_text())
         return known if isinstance(known, dict) else {}
     return {}
 

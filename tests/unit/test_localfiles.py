@@ -90,9 +90,20 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, cache: Pa
     assert localfiles.file_digest(file) == hashlib.sha256(b"one").hexdigest()
     known = cache / "provision/digests.json"
     known.write_text(known.read_text().replace(localfiles.file_digest(file), "remembered"))
+    localfiles._known.cache_clear()  # as the next run finds it
     assert localfiles.file_digest(file) == "remembered"
     file.write_bytes(b"another")
     assert localfiles.file_digest(file) == hashlib.sha256(b"another").hexdigest()
+
+
+def test_what_another_run_remembers_meanwhile_is_kept(tmp_path: Path, cache: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    localfiles.file_digest(tmp_path / "one")
+    known = cache / "provision/digests.json"
+    known.write_text(json.dumps(json.loads(known.read_text()) | {"theirs": "kept"}))
+    localfiles.file_digest(tmp_path / "two")
+    assert json.loads(known.read_text())["theirs"] == "kept"
 
 
 def test_a_damaged_cache_is_no_obstacle(tmp_path: Path, cache: Path) -> None:
