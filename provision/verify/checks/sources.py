@@ -67,10 +67,9 @@ class Asked(Together):
     """A question that shares what it wants to know of sources with others.
 
     Args:
-        script: must neither `exit` nor set `$d`, the directory of the whole script. It may call `unit NAME` for each of
-            the units, which sets `$p` to the number of its process (0: none), `$started` to the process's start (µs
-            after boot), `$files` to the paths of its files and `$told` to the lines that systemd told; and the `call`
-            of each of the answers.
+        script: must not `exit`. It may call `unit NAME` for each of the units, which sets `$p` to the number of its
+            process (0: none), `$started` to the process's start (µs after boot), `$files` to the paths of its files and
+            `$told` to the lines that systemd told; and the `call` of each of the answers.
         units: whole names.
         answers: of the Docker engine and of APIs.
     """
