@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,11 @@ def test_a_service_that_is_down_is_told_by_its_own_check() -> None:
 
 def test_the_way_in_is_not_declared() -> None:
     seen = doors(listeners=(Listener("0.0.0.0", 2222, "sshd"), Listener("::", 22, "systemd")))
-    assert judge(seen, [Knock(HERE, "", port, True) for port in seen.ports]).status == "passed"
+    assert seen.ports == ()
+    assert judge(seen, []).status == "passed"
+    # Where a role declares it, it is tried; a container that takes it over as well.
+    assert doors(replace(CHAT, port=22), listeners=seen.listeners).ports == (22,)
+    assert judge(doors(published=frozenset({22})), [Knock("web", "10.0.0.2", 22, True)]).status == "failed"
 
 
 def test_what_listens_on_loopback_is_not_tried() -> None:
