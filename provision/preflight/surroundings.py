@@ -16,8 +16,8 @@ from provision.resources.container import Container
 from provision.resources.derived_model import DerivedModel
 from provision.resources.docker_config import DockerConfig, parse
 from provision.resources.endpoint import Endpoint
-from provision.resources.file import Found
 from provision.resources.image import Image
+from provision.resources.look import Found
 from provision.resources.ollama_model import INCOMING, OllamaModel
 from provision.resources.release import Release
 from provision.resources.space import SPARE

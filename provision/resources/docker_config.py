@@ -6,7 +6,8 @@ from typing import Any
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
-from provision.resources.file import File, Found, Look, seen
+from provision.resources.file import File
+from provision.resources.look import Found, Look, seen
 
 PATH = "/etc/docker/daemon.json"
 KEPT = "/etc/docker/.daemon.json.before"

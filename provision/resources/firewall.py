@@ -9,7 +9,8 @@ from dataclasses import field
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Pending, Run, Section, Step
-from provision.resources.file import File, Found, Look, seen
+from provision.resources.file import File
+from provision.resources.look import Found, Look, seen
 from provision.values import quote, sha256
 
 _UNIT = """\

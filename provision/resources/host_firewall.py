@@ -10,7 +10,8 @@ from dataclasses import field
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
-from provision.resources.file import Absent, File, Found, Look, seen
+from provision.resources.file import Absent, File
+from provision.resources.look import Found, Look, seen
 from provision.values import printable, quote, sha256
 
 DOCKER0 = "docker0"

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Run, Section, Step
-from provision.resources.file import Found, Look, seen
+from provision.resources.look import Found, Look, seen
 from provision.resources.selinux import relabelled
 from provision.values import quote
 

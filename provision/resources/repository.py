@@ -9,7 +9,8 @@ from typing import Literal
 
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Diff, Job, Pending, Run, Section, Step, Upload
-from provision.resources.file import INCOMING, File, Found, Look, seen
+from provision.resources.file import INCOMING, File
+from provision.resources.look import Found, Look, seen
 from provision.resources.managers import apt_progress, manager, shell
 from provision.resources.package import Asked
 from provision.values import quote, sha256

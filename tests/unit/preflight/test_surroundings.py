@@ -18,8 +18,9 @@ from provision.resources.base import Change, Resource, Section
 from provision.resources.container import Container
 from provision.resources.docker_config import DockerConfig
 from provision.resources.endpoint import Endpoint
-from provision.resources.file import File, Found
+from provision.resources.file import File
 from provision.resources.image import Image
+from provision.resources.look import Found
 from provision.resources.nvidia_driver import NvidiaDriver
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.release import Release

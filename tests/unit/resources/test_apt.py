@@ -7,7 +7,7 @@ import pytest
 from provision.resources.package import Package
 from tests.unit.resources.here import Here, StepFailed
 
-LISTS = "/var/lib/apt/lists/deb.debian.org_debian_dists_trixie_main_binary-amd64_Packages"
+LISTS = "/var/lib/apt/lists/mirror.test_debian_dists_trixie_main_binary-amd64_Packages"
 # `fails` has a line for each call that is to fail; `status` is what dpkg says of all packages (`${db:Status-Abbrev}`
 # before each name); where `lost` is, nothing came of a call that went well.
 COMMANDS = {

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from provision.resources.base import Change, Pending, Section, Upload
-from provision.resources.file import SHOWN, Absent, Directory, File, Link, elide
+from provision.resources.file import Absent, Directory, File, Link, elide
+from provision.resources.look import SHOWN
 from tests.unit.resources.here import GROUP, OWNER, Here, StepFailed
 
 TARGET = "/etc/app/app.conf"

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from provision.resources.base import Pending, Run
-from provision.resources.file import File, Found
+from provision.resources.file import File
 from provision.resources.firewall import Firewall, Guarded, Loaded
+from provision.resources.look import Found
 
 WEB = Firewall((Guarded(8080, ("10.1.0.0/16", "fd00::12", "10.0.0.9")), Guarded(8081, ())), part="open-webui")
 # Before conntrack (-200) and before Docker's published ports get another destination (-100).

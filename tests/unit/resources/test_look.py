@@ -11,7 +11,7 @@ import pytest
 
 from provision.engine.script import probes
 from provision.resources.base import Section
-from provision.resources.file import SHOWN, Look, seen
+from provision.resources.look import SHOWN, Look, seen
 
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
 NAMES = ("plain", "two  spaces", "it's", 'a "quote"', "back\\slash", "-n", "new\nline", "$HOME", "%s", "umläut", "*")
