@@ -75,7 +75,7 @@ class Desk:
     def __init__(self, folder: Path, peers: Peers, stage: Stage, ports: Mapping[str, int]) -> None:
         self.folder, self.peers, self.stage, self.ports = folder, peers, stage, dict(ports)
         shutil.copytree(HERE / "office", folder)
-        for file in (HERE / "peers").iterdir():
+        for file in (path for path in (HERE / "peers").iterdir() if path.is_file()):
             shutil.copy(file, folder)
         (folder / "files" / "found").mkdir()
         for name, content in stage.found.items():
