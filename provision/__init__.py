@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provision.facts.model import GPU, OS, Identity
+    from provision.fields import GroupName, HostOrGroup
     from provision.resources.base import (
         Change,
         Diff,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from provision.resources.service import Service
     from provision.resources.user import Group, User
     from provision.resources.volume import Volume
-    from provision.values import GroupName, HostOrGroup, Secret, quote
+    from provision.values import Secret, quote
     from provision.view import HostView, OpenPort, Peer
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
 
 _MODULES = {
     "facts.model": "GPU OS Identity",
+    "fields": "GroupName HostOrGroup",
     "resources.base": "Change Diff Docker Job Pending Progress Reboot Resource Run Section Step Upload",
     "resources.container": "Container Health Mount Port",
     "resources.docker_config": "DockerConfig",
@@ -96,7 +98,7 @@ _MODULES = {
     "resources.service": "Service",
     "resources.user": "Group User",
     "resources.volume": "Volume",
-    "values": "GroupName HostOrGroup Secret quote",
+    "values": "Secret quote",
     "view": "HostView OpenPort Peer",
 }
 _HOMES = {name: f"provision.{module}" for module, names in _MODULES.items() for name in names.split()}

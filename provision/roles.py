@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, cast
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from provision.data import search_path
 from provision.dataclass import dataclass
@@ -16,13 +14,16 @@ from provision.errors import InputError, Mistake
 from provision.inventory.names import did_you_mean
 from provision.values import printable
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 PACKAGE = "provision_roles"
 
 
 class Role(Protocol):
     """What a role's module has."""
 
-    Settings: type[BaseModel]
+    Settings: "type[BaseModel]"
     declare: Callable[..., Iterator[Any]]
     __doc__: str | None
 
@@ -50,7 +51,7 @@ def load_role(name: str, inventory: Path | None = None) -> Role:
 
 
 @dataclass(frozen=True)
-class RoleSchemas(Mapping[str, type[BaseModel]]):
+class RoleSchemas(Mapping[str, "type[BaseModel]"]):
     """Role name -> settings model, for `provision.inventory.load`. A role's file is run when its model is asked for."""
 
     inventory: Path | None = None
@@ -60,7 +61,7 @@ class RoleSchemas(Mapping[str, type[BaseModel]]):
         # Asked for once a host and role: the folders are listed once.
         return role_files(self.inventory)
 
-    def __getitem__(self, name: str) -> type[BaseModel]:
+    def __getitem__(self, name: str) -> "type[BaseModel]":
         return cast(Role, _module(name, self._files[name])).Settings
 
     def __contains__(self, name: object) -> bool:
@@ -113,6 +114,8 @@ def _module(name: str, file: Path) -> ModuleType:
     except BaseException:
         del sys.modules[full]
         raise
+    from pydantic import BaseModel
+
     settings = getattr(module, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)) or not hasattr(module, "declare"):
         del sys.modules[full]

@@ -1,7 +1,6 @@
 """Small values that are parsed once at the edge and trusted inside."""
 
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -10,13 +9,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, GetCoreSchemaHandler
-from pydantic_core import core_schema
+from typing import TYPE_CHECKING, Any
 
 from provision.dataclass import dataclass
 from provision.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core.core_schema import CoreSchema
 
 ELIDED = "***"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -77,22 +77,6 @@ class Reference:
     first: bool = True
 
 
-GroupName = Annotated[str, Reference(("group",))]
-HostOrGroup = Annotated[str, Reference(("group", "host"))]
-Visitor = Annotated[str, Reference(("group", "host"), first=False)]
-
-
-def _network(text: str) -> str:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a network or an address such as 10.1.0.0/16") from None
-    return text
-
-
-Network = Annotated[str, AfterValidator(_network)]
-
-
 @dataclass(frozen=True)
 class Secret:
     """A value that is never shown. `source` is `env:NAME`, `file:PATH`, `cmd:COMMAND` or `text:` (in memory only).
@@ -143,7 +127,9 @@ class Secret:
         return _REVEALED[key]
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from pydantic_core import core_schema
+
         return core_schema.no_info_plain_validator_function(
             _validate_secret, serialization=core_schema.plain_serializer_function_ser_schema(lambda _: ELIDED)
         )

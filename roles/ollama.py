@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from provision import accelerators
 from provision.facts.model import Identity
+from provision.fields import Network, Visitor
 from provision.inventory.names import did_you_mean
 from provision.proxy import PROXY_FILE, proxy_mark
 from provision.resources.base import Resource
@@ -28,7 +29,7 @@ from provision.resources.package import Package
 from provision.resources.release import Further, Release
 from provision.resources.service import SPEC, Service
 from provision.resources.user import Group, User
-from provision.values import Network, Visitor, canonical, sha256
+from provision.values import canonical, sha256
 from provision.view import HostView, OpenPort
 
 HOME = "/usr/share/ollama"

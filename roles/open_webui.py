@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from provision import backends
 from provision.backends import HOST_OF_BRIDGE, Backend
+from provision.fields import GroupName, HostOrGroup, Network, Visitor
 from provision.resources.base import Resource
 from provision.resources.container import Health, Mount, Port
 from provision.resources.endpoint import Endpoint
@@ -35,7 +36,7 @@ from provision.resources.open_webui import (
 from provision.resources.package import Package
 from provision.resources.selinux import SelinuxLabel
 from provision.resources.volume import Volume
-from provision.values import GroupName, HostOrGroup, Network, Secret, Visitor, canonical, parse_bytes, quote
+from provision.values import Secret, canonical, parse_bytes, quote
 from provision.view import HostView, OpenPort
 
 HOME = "/etc/provision/open-webui"

@@ -1,5 +1,6 @@
 """`provision apply`: make it so, and prove it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,12 +49,13 @@ def apply(
     as_json: Json = False,
 ) -> int:
     """Bring hosts to their declared state, then ask again to prove that nothing is left to change."""
-    from pathlib import Path
+    from provision.commands.reaching import Options, reaching, split
 
-    from provision.commands.running import Options, running, split
-    from provision.engine.planfile import PlanFile, is_plan_file
+    agreed = None
+    if is_plan_file(pattern):
+        from provision.engine.planfile import PlanFile
 
-    agreed = PlanFile.read(Path(pattern)) if is_plan_file(pattern) else None
+        agreed = PlanFile.read(Path(pattern))
     chosen = split(roles)
     if agreed:
         pattern, inventory, chosen = ",".join(agreed.hosts), inventory or agreed.inventory, agreed.roles
@@ -61,11 +63,24 @@ def apply(
         "apply", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, chosen,
         split(batch) or (), max_fail, diff, show_plan=diff or verbose > 0, skip_preflight=skip_preflight, shard=shard,
     )  # fmt: skip
-    with running(options) as run:
-        if agreed:
-            agreed.check_inputs(run.fleet)
-        apply_all(run, agreed)
-        return run.end()
+    with reaching(options) as reached:
+        from provision.commands.running import running
+
+        with running(options, *reached) as run:
+            if agreed:
+                agreed.check_inputs(run.fleet)
+            apply_all(run, agreed)
+            return run.end()
+
+
+def is_plan_file(text: str) -> bool:
+    """Whether a command's argument names a plan file and not a host pattern."""
+    path = Path(text)
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"{"
+    except (OSError, ValueError):
+        return False
 
 
 def apply_all(run: "Running", agreed: "PlanFile | None" = None) -> "dict[str, Applied]":

@@ -25,7 +25,7 @@ def facts(
     forks: Forks = 10,
 ) -> int:
     """Show what the hosts are: system, CPU, memory, GPUs, disks, Docker, Ollama. Nothing on them is changed."""
-    from provision.commands.running import Options, prompted
+    from provision.commands.reaching import Options, prompted
     from provision.engine.fleet import each, exit_code
     from provision.engine.reach import Reach
     from provision.inventory import load
@@ -53,10 +53,10 @@ def gather(reach: "Reach", host: "Host") -> "Facts":
     Raises:
         HostError: it could not be reached, or the probe did not come to its end.
     """
-    from provision.engine.fleet import closing
     from provision.errors import HostError
     from provision.facts import parse, script
     from provision.host.connect import connect
+    from provision.host.session import closing
     from provision.values import printable
 
     session = connect(reach.target(host))

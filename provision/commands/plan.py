@@ -43,7 +43,7 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Show what `apply` would change, why, and how much it would download. Nothing is touched."""
-    from provision.commands.running import Options, running, split
+    from provision.commands.reaching import Options, reaching, split
     from provision.engine.planfile import PlanFile
     from provision.errors import InputError
 
@@ -53,13 +53,16 @@ def plan(
         "plan", inventory, pattern, as_json, verbose, ask_pass, ask_become_pass, forks, split(roles),
         diff=diff, skip_preflight=skip_preflight, shard=shard,
     )  # fmt: skip
-    with running(options) as run:
-        plans = plan_all(run, only_preflight=preflight)
-        code = run.end(pending=exit_code and any(made.changes for made in plans))
-        if out is not None:
-            if len(plans) < len(run.hosts):
-                raise InputError(f"{out} is not written: not every host could be planned")
-            PlanFile.of(run.fleet, options.roles, plans).write(out)
+    with reaching(options) as reached:
+        from provision.commands.running import running
+
+        with running(options, *reached) as run:
+            plans = plan_all(run, only_preflight=preflight)
+            code = run.end(pending=exit_code and any(made.changes for made in plans))
+            if out is not None:
+                if len(plans) < len(run.hosts):
+                    raise InputError(f"{out} is not written: not every host could be planned")
+                PlanFile.of(run.fleet, options.roles, plans).write(out)
     return code
 
 

@@ -6,50 +6,23 @@ import os
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from provision.commands.reaching import Options
 from provision.dataclass import dataclass
 from provision.engine import order
 from provision.engine.declare import Declarer, check_roles
 from provision.engine.events import Emit, HostExamined, RunFinished, RunStarted
-from provision.engine.fleet import Failures, Interrupt, Outcome, closing, each, exit_code, finished, started
+from provision.engine.fleet import Failures, Interrupt, Outcome, each, exit_code, finished, started
 from provision.engine.plan import Plan
 from provision.engine.reach import Reach, Reached
-from provision.engine.shard import Shard
-from provision.errors import InputError
+from provision.host.session import closing
 from provision.inventory.fleet import Fleet, Host
-from provision.inventory.locate import find_inventory
-from provision.inventory.reader import Reader
 from provision.report.reporters import Json, Lines, fan_out, is_terminal, log_file, to_stream, wants_color
 from provision.report.text import Style
-from provision.roles import RoleSchemas
-from provision.values import Secret
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line said, for all commands that work on hosts."""
-
-    command: str
-    inventory: Path | None = None
-    pattern: str = "all"
-    as_json: bool = False
-    verbose: int = 0
-    ask_pass: bool = False
-    ask_become_pass: bool = False
-    forks: int = 10
-    roles: tuple[str, ...] | None = None
-    batch: tuple[str, ...] = ()
-    max_fail: int | None = None
-    diff: bool = False
-    show_plan: bool = True
-    skip_preflight: bool = False
-    shard: str | None = None
 
 
 @dataclass
@@ -115,28 +88,20 @@ class Running:
         return code
 
 
-def split(text: str | None) -> tuple[str, ...] | None:
-    """`a,b` as a tuple; None stays None."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 @contextlib.contextmanager
-def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
-    """Read the inventory, ask for passwords, set up the output; at the end connections are closed.
+def running(options: Options, fleet: Fleet, hosts: tuple[Host, ...], reach: Reach) -> Iterator[Running]:
+    """Set up the output and what Ctrl-C does.
 
     Args:
         options: of the command line.
-        fleet: one that was read already, in place of the inventory's.
+        fleet: the inventory.
+        hosts: of it, that are meant.
+        reach: the connections; whoever made it closes it.
 
     Raises:
-        InputError: the inventory or an option is wrong.
+        InputError: an option or a role's setting is wrong.
     """
     with contextlib.ExitStack() as stack:
-        if fleet is None:
-            fleet, hosts, reach = stack.enter_context(reaching(options))
-        else:
-            hosts, reach = meant(fleet, options), Reach(fleet)
-            stack.enter_context(closing(reach.close))
         check_roles(options.roles, hosts)
         lines, reporter = output(options, stack)
         log = stack.enter_context(log_file(options.command).open("w"))
@@ -147,71 +112,6 @@ def running(options: Options, fleet: Fleet | None = None) -> Iterator[Running]:
         yield Running(options, fleet, hosts, reach, Declarer(fleet, reach, options.roles), emit, interrupt)
     if lines is not None:
         lines.recap(planned=options.command == "plan")
-
-
-@contextlib.contextmanager
-def reaching(options: Options) -> Iterator[tuple[Fleet, tuple[Host, ...], Reach]]:
-    """The inventory, the hosts of it that are meant, and the connections to them; these end with the block.
-
-    To load the roles and read their settings takes as long as a login: the first hosts are logged in to meanwhile.
-    A mistake in the settings ends it before any host is asked for more than what it is.
-
-    Raises:
-        InputError: the inventory or an option is wrong.
-    """
-    path = find_inventory(options.inventory)
-    reader = Reader(path, RoleSchemas(path))
-    reach = Reach(reader.bare)
-    with closing(reach.close):
-        if reader.sound and not (options.ask_pass or options.ask_become_pass or options.batch):
-            with contextlib.suppress(InputError):  # a wrong pattern is told below, after the inventory's mistakes
-                reach.begin(host.name for host in meant(reader.bare, options)[: options.forks])
-        fleet = reader.fleet()
-        hosts = meant(fleet, options)
-        try:
-            order.batches([], options.batch)
-        except ValueError as error:
-            raise InputError(f"--batch: {error}") from error
-        reach.password, reach.become_password = prompted(options)
-        yield fleet, hosts, reach
-
-
-def meant(fleet: Fleet, options: Options) -> tuple[Host, ...]:
-    """The hosts that the pattern names; of these the ones in our part, where there are several.
-
-    Raises:
-        InputError: the pattern or the part is wrong, or no host is left: what looks at none finds nothing wrong.
-    """
-    hosts = fleet.match(options.pattern)
-    if not hosts:
-        raise InputError(f"the pattern {options.pattern!r} leaves no host of {fleet.path}")
-    return Shard.parse(options.shard).of_hosts(hosts) if options.shard is not None else hosts
-
-
-def prompted(options: Options) -> tuple[Secret | None, Secret | None]:
-    """Passwords typed at prompts: of the login, and for sudo or su.
-
-    Raises:
-        InputError: nobody is there to type.
-    """
-    password = become = None
-    try:
-        if options.ask_pass:
-            password = Secret.of(_typed("SSH password: "))
-        if options.ask_become_pass:
-            hint = " (empty: the SSH password)" if password else ""
-            typed = _typed(f"Become password{hint}: ")
-            become = Secret.of(typed) if typed else password
-    except (EOFError, getpass.GetPassWarning) as error:
-        raise InputError("no password was typed", "-k and -K need a terminal") from error
-    return password, become
-
-
-def _typed(prompt: str) -> str:
-    """A line from the terminal, not shown. Without one nothing is asked, and nothing is said of echoes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)
-        return getpass.getpass(prompt)
 
 
 def output(options: Options, stack: contextlib.ExitStack) -> tuple[Lines | None, Emit]:

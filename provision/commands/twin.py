@@ -12,7 +12,7 @@ from provision.commands.options import Forks, Inventory, Json, Pattern, Verbose
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provision.commands.running import Options
+    from provision.commands.reaching import Options
     from provision.inventory.fleet import Fleet, Host
     from provision.twin.folder import Folder
     from provision.twin.hosts import Twin
@@ -30,7 +30,7 @@ Artifacts = Annotated[
 
 def up(pattern: Pattern = "all", inventory: Inventory = None, artifacts: Artifacts = None) -> int:
     """Start a container for every host, and say how each is reached. What runs already stays."""
-    from provision.commands.running import Options
+    from provision.commands.reaching import Options
 
     made, _, hosts = begin(Options("twin-up", inventory, pattern), artifacts)
     for host in hosts:
@@ -50,7 +50,7 @@ def test(
     verbose: Verbose = 0,
 ) -> int:
     """Make the twin, apply, see that nothing is left to do, verify, apply again without a change, remove the twin."""
-    from provision.commands.running import Options
+    from provision.commands.reaching import Options
     from provision.engine.mask import masked
     from provision.errors import ProvisionError
     from provision.inventory.locate import find_inventory
@@ -165,7 +165,7 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
 
     Hosts whose services those use are meant as well: without its backends a web server cannot be tested.
     """
-    from provision.commands.running import meant
+    from provision.commands.reaching import meant
     from provision.engine.order import with_needed
     from provision.errors import InputError
     from provision.inventory import load
@@ -220,11 +220,10 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
 
     from provision.commands.apply import apply_all
     from provision.commands.plan import plan_all
+    from provision.commands.reaching import known
     from provision.commands.running import running
     from provision.commands.verify import show, verify_hosts
-    from provision.engine.fleet import closing
     from provision.engine.planfile import input_digests
-    from provision.engine.reach import Reach
     from provision.twin import fleet as twin_fleet
     from provision.twin.hosts import near
     from provision.twin.proof import digests
@@ -236,19 +235,18 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
     proof.replaced = twin_fleet.replaced(fleet)
     proof.versions = {"provision": version("provision"), "docker": str(made.client.version()["Version"])}
     proof.hosts = made.images()
-    with taking("apply", proof), running(options, fleet) as run:
+    with taking("apply", proof), known(fleet, options) as reached, running(options, *reached) as run:
         proof.first = {name: done.changed for name, done in apply_all(run).items()}
         if code := run.end():
             return failed(code, "apply", proof)
-    with taking("plan", proof), running(options, fleet) as run:
+    with taking("plan", proof), known(fleet, options) as reached, running(options, *reached) as run:
         plans = plan_all(run)
         proof.left = {plan.host: plan.changes for plan in plans}
         proof.digests = {plan.host: digests(plan) for plan in plans}
         if code := run.end():
             return failed(code, "plan", proof)
     with taking("verify", proof):
-        reach = Reach(fleet)
-        with closing(reach.close):
+        with known(fleet, options) as (_, _, reach):
             found = verify_hosts(fleet, hosts, reach, options, (), pretended=True, from_here=near(made.hosts()))
         show(found.results, options)
         proof.checks = found.results
@@ -256,7 +254,7 @@ def steps(options: "Options", artifacts: Path | None, proof: "Proof") -> int:
         if found.code in (3, 130):
             # Wrong input, such as a test that cannot be read, or Ctrl-C.
             return found.code
-    with taking("apply again", proof), running(options, fleet) as run:
+    with taking("apply again", proof), known(fleet, options) as reached, running(options, *reached) as run:
         proof.second = {name: done.changed for name, done in apply_all(run).items()}
         return failed(code, "the second apply", proof) if (code := run.end()) else 0
 

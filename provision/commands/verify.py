@@ -9,7 +9,7 @@ import typer
 from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory, Json, Shard
 
 if TYPE_CHECKING:
-    from provision.commands.running import Options
+    from provision.commands.reaching import Options
     from provision.engine.reach import Reach
     from provision.inventory.fleet import Fleet, Host
     from provision.verify.check import Result
@@ -39,7 +39,7 @@ def verify(
 ) -> int:
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
     from provision.cli import complain
-    from provision.commands.running import Options, reaching
+    from provision.commands.reaching import Options, reaching
     from provision.engine.mask import masked
     from provision.report import files
     from provision.report.reporters import state_folder

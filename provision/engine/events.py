@@ -7,7 +7,6 @@ one host, `host`.
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 from provision.dataclass import dataclass
@@ -18,12 +17,10 @@ from provision.resources.base import Change
 Status = Literal["ok", "changed", "failed", "unreachable", "interrupted", "skipped"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events."""
+    """Base of all events, which are dataclasses."""
 
     name: ClassVar[str] = ""
-    time: float = field(default_factory=time.time, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +129,9 @@ Emit = Callable[[Event], None]
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """An event as JSON values, secrets replaced."""
-    values: dict[str, Any] = {"event": event.name}
-    for item in dataclasses.fields(event):
-        values[item.name] = _plain(getattr(event, item.name))
+    """An event of this moment as JSON values, secrets replaced."""
+    values = {"event": event.name, "time": round(time.time(), 3)}
+    values |= {name: _plain(value) for name, value in vars(event).items()}
     masked: dict[str, Any] = masked_value(values)
     return masked
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from provision.dataclass import dataclass
 from provision.engine.events import Emit, HostFinished, HostStarted, Status
-from provision.errors import HostError, Interrupted, ProvisionError, Unreachable
+from provision.errors import Interrupted, ProvisionError, Unreachable
 from provision.inventory.fleet import Host
 
 T = TypeVar("T")
@@ -178,13 +178,3 @@ def started(emit: Emit, work: Callable[[Host], T]) -> Callable[[Host], T]:
         return work(host)
 
     return inner
-
-
-@contextlib.contextmanager
-def closing(close: Callable[[], None]) -> Iterator[None]:
-    """Close at the end; a host that does not let go is no failure of the run."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(HostError, OSError):
-            close()

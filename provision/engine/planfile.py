@@ -109,16 +109,6 @@ class PlanFile:
         raise HostRefused(plan.host, f"not the plan of the file: {what}", hint)
 
 
-def is_plan_file(text: str) -> bool:
-    """Whether a command's argument names a plan file and not a host pattern."""
-    path = Path(text)
-    try:
-        with path.open("rb") as file:
-            return file.read(1) == b"{"
-    except (OSError, ValueError):
-        return False
-
-
 def input_digests(fleet: Fleet) -> dict[str, str]:
     """Digests of all files that decide what a host should be."""
     used = {role for host in fleet.hosts.values() for role in host.roles}

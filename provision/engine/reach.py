@@ -7,16 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
-from provision import facts
 from provision.dataclass import dataclass
 from provision.errors import HostError, HostRefused, ProvisionError
-from provision.facts.model import Identity
-from provision.facts.support import refusal
 from provision.host.session import Session
 from provision.host.target import Target
 from provision.inventory.fleet import Fleet, Host
 from provision.values import Secret, printable
+
+if TYPE_CHECKING:
+    from provision.facts.model import Identity
 
 IDENTITY_TIMEOUT = 60.0
 
@@ -26,7 +27,7 @@ class Reached:
     """A session, and what the host is."""
 
     session: Session
-    identity: Identity
+    identity: "Identity"
 
 
 @dataclass
@@ -62,6 +63,10 @@ class Reach:
 
     def begin(self, names: Iterable[str]) -> None:
         """Connect to these at once and in the background; `host` gives what came of it."""
+        names = list(names)
+        if any(self.fleet.hosts[name].connection.kind == "ssh" for name in names):
+            # paramiko: 0.15 s, and twice that in a thread that shares the interpreter with what the caller loads next.
+            import provision.host.ssh  # noqa: F401
         for name in names:
             # Nobody waits for them: a program that ends because of a mistake ends at once.
             threading.Thread(target=self._result, args=(name,), name=f"reach {name}", daemon=True).start()
@@ -83,6 +88,8 @@ class Reach:
         Raises:
             HostRefused: its system cannot be served.
         """
+        from provision.facts.support import refusal
+
         reached = self.host(name)
         if reason := refusal(reached.identity):
             raise HostRefused(name, reason)
@@ -198,12 +205,14 @@ def target_of(host: Host) -> Target:
     )
 
 
-def identity(session: Session) -> Identity:
+def identity(session: Session) -> "Identity":
     """What a host is, in one request.
 
     Raises:
         HostError: it did not answer as it should.
     """
+    from provision import facts
+
     answer = session.run(facts.script(readings=False), timeout=IDENTITY_TIMEOUT)
     found = facts.parse(answer.out)
     if not found.complete:

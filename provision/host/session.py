@@ -1,14 +1,17 @@
 """What the rest of the program knows of a host that it reached: run as root, upload, run a job, reach Docker."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from provision.dataclass import dataclass
-from provision.resources.base import Job, Progress
+from provision.errors import HostError
 
 if TYPE_CHECKING:
     import docker
+
+    from provision.resources.base import Job, Progress
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Session(Protocol):
             HostError: the digest differs or the disk is full; nothing is left at `path`.
         """
 
-    def job(self, job: Job, progress: Callable[[Progress], None] | None = None) -> Answer:
+    def job(self, job: "Job", progress: "Callable[[Progress], None] | None" = None) -> Answer:
         """Start the job, or rejoin one of the same name, and wait for its end. `out` is the end of its log."""
 
     def jobs(self) -> list[str]:
@@ -100,3 +103,13 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the root shell and the connection."""
+
+
+@contextlib.contextmanager
+def closing(close: Callable[[], None]) -> Iterator[None]:
+    """Close at the end; a host that does not let go is no failure of the run."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(HostError, OSError):
+            close()

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 from provision.dataclass import dataclass
 from provision.inventory.document import Mapping as MapNode
 from provision.inventory.document import Mark, Node, Scalar, is_null
+from provision.inventory.findings import Findings
 from provision.inventory.fleet import Connection
 from provision.inventory.names import did_you_mean
-from provision.inventory.settings import Findings
 from provision.inventory.tree import Entry
 from provision.values import Secret
 

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Literal
 
 from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
 from provision.inventory.names import did_you_mean
 from provision.inventory.patterns import match
 from provision.values import Secret
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Host:
     groups: tuple[str, ...]
     vars: Mapping[str, object] = field(repr=False)
     roles: tuple[str, ...]
-    settings: Mapping[str, BaseModel] = field(repr=False)
+    settings: "Mapping[str, BaseModel]" = field(repr=False)
     connection: Connection
     address: str | None = None
     artifacts: Path | None = None

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any
 
 from provision.dataclass import dataclass
 from provision.errors import InputError, Mistake
@@ -15,18 +13,21 @@ from provision.inventory.connection import KNOWN as ANSIBLE
 from provision.inventory.connection import ConnectionReader
 from provision.inventory.document import Mapping as MapNode
 from provision.inventory.document import Mark, Node, Scalar, Sequence, is_null, read, value_of
+from provision.inventory.findings import Findings
 from provision.inventory.fleet import Fleet, Host
 from provision.inventory.hostnames import is_ip, is_loopback, parse_address
 from provision.inventory.layers import Block, Layers, VarsFiles, inventory_files
 from provision.inventory.names import did_you_mean, distance
-from provision.inventory.settings import Findings, validate
 from provision.inventory.tree import Entry, Tree
 from provision.values import Secret
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 ROLES = "provision_roles"
 OWN = frozenset((ROLES, "address", "artifacts", "models_prune", "twin"))
 
-Schemas = Mapping[str, type[BaseModel]]
+Schemas = Mapping[str, "type[BaseModel]"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Overlay:
     """
 
     name: str
-    model: type[BaseModel]
+    model: "type[BaseModel]"
 
 
 def load(
@@ -251,8 +252,10 @@ class Reader:
             return over.get(name)
         return self.layers.merged(layers[name].merged, over[name]) if name in over else layers[name].merged
 
-    def _settings(self, role: str, mark: Mark, merged: Node | None) -> BaseModel | None:
+    def _settings(self, role: str, mark: Mark, merged: Node | None) -> "BaseModel | None":
         """Validated settings; hosts whose settings come from the same places share them."""
+        from provision.inventory.settings import validate  # pydantic: 0.1 s
+
         node = merged or Scalar(mark, "", "null", None)
         key = (role, id(merged))
         if key not in self.settings:

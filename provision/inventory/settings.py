@@ -8,7 +8,6 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingABC
-from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 from provision.dataclass import dataclass
 from provision.errors import Mistake
 from provision.inventory.document import Mapping, Mark, Node, Scalar, Sequence, is_null, value_of
+from provision.inventory.findings import Findings
 from provision.inventory.names import did_you_mean
 from provision.values import Reference, Secret, printable
 
@@ -27,15 +27,6 @@ _SHOWS_VALUE = frozenset(
     {"int_parsing", "int_type", "int_from_float", "float_parsing", "bool_parsing", "literal_error", "enum"}
     | {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_pattern_mismatch"}
 )
-
-
-@dataclass
-class Findings:
-    """What shaping finds besides the values. `references` and `secrets` are checked against the whole fleet."""
-
-    mistakes: list[Mistake] = field(default_factory=list)
-    references: list[tuple[Mark, str, Reference]] = field(default_factory=list)
-    secrets: list[tuple[Mark, Secret]] = field(default_factory=list)
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:

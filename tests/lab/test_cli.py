@@ -134,7 +134,7 @@ def test_a_peer_without_a_declared_address_is_asked_for_its_own(office: Office, 
     role.write_text(
         "from pydantic import BaseModel\n"
         "from provision.resources.file import File\n"
-        "from provision.values import HostOrGroup\n\n\n"
+        "from provision.fields import HostOrGroup\n\n\n"
         "class Settings(BaseModel):\n    of: list[HostOrGroup] = []\n\n\n"
         "def declare(host, want):\n"
         "    text = ' '.join(f'{p.name}={p.address}' for name in want.of for p in host.peers(name))\n"

@@ -1,11 +1,13 @@
 """Hosts are logged in to while their settings are read."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from provision.commands.running import Options, reaching
+from provision.commands.reaching import Options, reaching
 from provision.engine.reach import Reach
 from provision.errors import InputError
 
@@ -83,3 +85,9 @@ def test_a_host_that_is_down_does_not_hide_a_mistake(inventory: Path) -> None:
     inventory.write_text(INVENTORY.replace("a: {}", "a: {base: {swop: 1}}"))
     with pytest.raises(InputError, match="unknown key 'swop'"), reaching(Options("apply", inventory)):
         pass
+
+
+@pytest.mark.parametrize("later", ["pydantic", "jinja2", "paramiko", "provision.facts", "provision.engine.plan"])
+def test_what_no_login_needs_is_loaded_after_it_began(later: str) -> None:
+    look = f"import sys, provision.commands.reaching; sys.exit({later!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

@@ -4,9 +4,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from provision.engine.order import batches, references, waves, with_needed
+from provision.fields import GroupName, HostOrGroup, Visitor
 from provision.inventory import load
 from provision.inventory.fleet import Fleet
-from provision.values import GroupName, HostOrGroup, Visitor
 
 
 class Backend(BaseModel):

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from provision.commands.apply import is_plan_file
 from provision.engine.plan import make_plan
-from provision.engine.planfile import PlanFile, is_plan_file
+from provision.engine.planfile import PlanFile
 from provision.errors import HostRefused, InputError
 from provision.inventory import load
 from tests.unit.engine.world import Letter, ShSession, declared

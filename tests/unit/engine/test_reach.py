@@ -19,7 +19,7 @@ from tests.unit.facts.tree import Tree
 ROLE = """
 from pydantic import BaseModel
 from provision.resources.file import File
-from provision.values import HostOrGroup
+from provision.fields import HostOrGroup
 
 
 class Settings(BaseModel):

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
-from provision.values import GroupName, HostOrGroup, Secret
+from provision.fields import GroupName, HostOrGroup
+from provision.values import Secret
 
 
 class Strict(BaseModel):
