@@ -91,7 +91,7 @@ def _of_usage(error: click.UsageError) -> str:
     if error.ctx is None:  # an option without its value, which the message names
         return f"provision: {error.format_message()}"
     path = error.ctx.command_path
-    return f"{path}: {error.format_message()} (see `{path} --help`)"
+    return f"{path}: {error.format_message().removesuffix('.')} (see `{path} --help`)"
 
 
 def complain(error: ProvisionError) -> None:

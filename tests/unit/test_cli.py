@@ -64,7 +64,7 @@ def test_exit_codes(
         (["plan", "--roles"], "'--roles' requires an argument"),
         (["apply", "--forks", "x"], "'--forks': 'x' is not a valid number of hosts"),
         (["apply", "--max-fail", "0"], "'--max-fail': 0 is not in the range x>=1"),
-        (["trust"], "Missing argument 'HOSTS...'"),
+        (["trust"], "provision trust: Missing argument 'HOSTS...' (see `provision trust --help`)"),
     ],
 )
 def test_a_wrong_command_line_is_3_and_one_line(
