@@ -1,21 +1,22 @@
 """`provision apply`: make it so, and prove it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from provision.commands.options import (
-    AskBecomePass,
-    AskPass,
-    Diff,
-    Forks,
-    Inventory,
-    Json,
-    Roles,
-    Shard,
-    SkipPreflight,
-    Verbose,
+    HostCount,
+    as_json,
+    ask_become_pass,
+    ask_pass,
+    diff,
+    forks,
+    inventory,
+    roles,
+    shard,
+    skip_preflight,
+    verbose,
 )
 
 if TYPE_CHECKING:
@@ -24,29 +25,40 @@ if TYPE_CHECKING:
     from provision.engine.planfile import PlanFile
 
 
+@click.command()
+@click.argument("pattern", default="all", help="Which hosts, or a file made by `plan -o`. Default: all.")
+@inventory
+@click.option(
+    "--batch",
+    metavar="SIZES",
+    default="",
+    help="Hosts at a time, such as `1,25%`: one first, then a quarter at a time. "
+    "A batch of which every host failed is the last one.",
+)
+@click.option("--max-fail", metavar="N", type=HostCount(min=1), help="Start no more hosts when this many have failed.")
+@diff
+@skip_preflight
+@roles
+@forks(10)
+@shard
+@ask_pass
+@ask_become_pass
+@verbose
+@as_json
 def apply(
-    pattern: Annotated[str, typer.Argument(help="Which hosts, or a file made by `plan -o`.")] = "all",
-    inventory: Inventory = None,
-    batch: Annotated[
-        str,
-        typer.Option(
-            "--batch",
-            help="Hosts at a time, such as `1,25%`: one first, then a quarter at a time. "
-            "A batch of which every host failed is the last one.",
-        ),
-    ] = "",
-    max_fail: Annotated[
-        int | None, typer.Option("--max-fail", min=1, help="Start no more hosts when this many have failed.")
-    ] = None,
-    diff: Diff = False,
-    skip_preflight: SkipPreflight = False,
-    roles: Roles = None,
-    forks: Forks = 10,
-    shard: Shard = None,
-    ask_pass: AskPass = False,
-    ask_become_pass: AskBecomePass = False,
-    verbose: Verbose = 0,
-    as_json: Json = False,
+    pattern: str,
+    inventory: Path | None,
+    batch: str,
+    max_fail: int | None,
+    diff: bool,
+    skip_preflight: bool,
+    roles: str | None,
+    forks: int,
+    shard: str | None,
+    ask_pass: bool,
+    ask_become_pass: bool,
+    verbose: int,
+    as_json: bool,
 ) -> int:
     """Bring hosts to their declared state, then ask again to prove that nothing is left to change."""
     from provision.commands.reaching import Options, reaching, split

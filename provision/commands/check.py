@@ -2,14 +2,19 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
-from provision.commands.options import Inventory, Json, Verbose
+from provision.commands.options import as_json, inventory, verbose
 
 
-def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = False) -> int:
+@click.command()
+@inventory
+@verbose
+@as_json
+def check(inventory: Path | None, verbose: int, as_json: bool) -> int:
     """Read the inventory and say every mistake with its place. No host is contacted, no secret's command is run."""
     from provision.engine.declare import mistakes
     from provision.errors import InputError
@@ -31,25 +36,25 @@ def check(inventory: Inventory = None, verbose: Verbose = 0, as_json: Json = Fal
     except InputError as error:
         answer["mistakes"] = [asdict(mistake) for mistake in error.mistakes] or [{"message": str(error)}]
         count = len(answer["mistakes"])
-        typer.echo(json.dumps(answer) if as_json else f"{error}\n{path}: {_count(count, 'mistake')}")
+        click.echo(json.dumps(answer) if as_json else f"{error}\n{path}: {_count(count, 'mistake')}")
         return error.exit_code
     groups = [name for name in fleet.groups if name not in ("all", "ungrouped")]
     warnings = [str(warning) for warning in fleet.warnings]
     warnings += [f"{host.name}: {warning}" for host in fleet.hosts.values() for warning in host.warnings]
     answer |= {"hosts": len(fleet.hosts), "groups": len(groups), "warnings": warnings}
     if as_json:
-        typer.echo(json.dumps(answer | {"foreign": [str(name) for name in fleet.foreign]}))
+        click.echo(json.dumps(answer | {"foreign": [str(name) for name in fleet.foreign]}))
         return 0
     for warning in warnings:
-        typer.echo(f"warning: {warning}")
+        click.echo(f"warning: {warning}")
     if verbose:
         for name in fleet.foreign:
-            typer.echo(f"note: {name}")
+            click.echo(f"note: {name}")
         for host in fleet.hosts.values():
             where = host.connection.host if host.connection.kind == "ssh" else host.connection.kind
-            typer.echo(f"{host.name}  {where}  {' '.join(host.roles) or 'no roles'}")
+            click.echo(f"{host.name}  {where}  {' '.join(host.roles) or 'no roles'}")
     counts = f"{_count(len(fleet.hosts), 'host')}, {_count(len(groups), 'group')}, 0 mistakes"
-    typer.echo(f"{path}: {counts}")
+    click.echo(f"{path}: {counts}")
     return 0
 
 

@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory, Json, Pattern
+import click
+
+from provision.commands.options import as_json, ask_become_pass, ask_pass, forks, inventory, pattern
 
 if TYPE_CHECKING:
     from provision.engine.fleet import Outcome
@@ -16,13 +19,20 @@ TIMEOUT = 60.0
 """Seconds for one host's probe. It bounds its own slow parts: 10 s for a driver that hangs, 10 s for a dead mount."""
 
 
+@click.command()
+@pattern
+@inventory
+@as_json
+@ask_pass
+@ask_become_pass
+@forks(10)
 def facts(
-    pattern: Pattern = "all",
-    inventory: Inventory = None,
-    as_json: Json = False,
-    ask_pass: AskPass = False,
-    ask_become_pass: AskBecomePass = False,
-    forks: Forks = 10,
+    pattern: str,
+    inventory: Path | None,
+    as_json: bool,
+    ask_pass: bool,
+    ask_become_pass: bool,
+    forks: int,
 ) -> int:
     """Show what the hosts are: system, CPU, memory, GPUs, disks, Docker, Ollama. Nothing on them is changed."""
     from provision.commands.reaching import Options, prompted

@@ -1,9 +1,8 @@
 """`provision init`: a new fleet."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 FILES = {
     "inventory.yml": "inventory/@NAME@.yml",
@@ -19,9 +18,9 @@ FILES = {
 PASSWORD = "secrets/webui-admin-password"
 
 
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to begin in; made when it is not there.")],
-) -> None:
+@click.command()
+@click.argument("folder", metavar="DIR", type=Path, help="The folder to begin in; made when it is not there.")
+def init(folder: Path) -> None:
     """Begin a fleet: an inventory to edit, a first test, CI for GitHub and GitLab. Nothing is overwritten."""
     import re
     from importlib.metadata import version
@@ -46,9 +45,9 @@ def init(
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}") from error
     for path in (*content, folder / PASSWORD):
-        typer.echo(f"wrote {path}")
+        click.echo(f"wrote {path}")
     inventory = folder / _fill(FILES["inventory.yml"], words)
-    typer.echo(f"Now edit {inventory}, then: cd {folder} && provision check")
+    click.echo(f"Now edit {inventory}, then: cd {folder} && provision check")
 
 
 def _fill(text: str, words: dict[str, str]) -> str:

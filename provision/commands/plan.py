@@ -1,22 +1,22 @@
 """`provision plan`: what would change."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from provision.commands.options import (
-    AskBecomePass,
-    AskPass,
-    Diff,
-    Forks,
-    Inventory,
-    Json,
-    Pattern,
-    Roles,
-    Shard,
-    SkipPreflight,
-    Verbose,
+    as_json,
+    ask_become_pass,
+    ask_pass,
+    diff,
+    forks,
+    inventory,
+    pattern,
+    roles,
+    shard,
+    skip_preflight,
+    verbose,
 )
 
 if TYPE_CHECKING:
@@ -24,23 +24,36 @@ if TYPE_CHECKING:
     from provision.engine.plan import Plan
 
 
+@click.command()
+@pattern
+@inventory
+@diff
+@click.option("--exit-code", is_flag=True, help="Exit with 2 when something would change.")
+@click.option("-o", "--out", metavar="FILE", type=Path, help="Keep the plan in a file for `apply FILE`.")
+@click.option("--preflight", is_flag=True, help="Say only whether the hosts can do what is declared, all of it.")
+@skip_preflight
+@roles
+@forks(10)
+@shard
+@ask_pass
+@ask_become_pass
+@verbose
+@as_json
 def plan(
-    pattern: Pattern = "all",
-    inventory: Inventory = None,
-    diff: Diff = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when something would change.")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the plan in a file for `apply FILE`.")] = None,
-    preflight: Annotated[
-        bool, typer.Option("--preflight", help="Say only whether the hosts can do what is declared, all of it.")
-    ] = False,
-    skip_preflight: SkipPreflight = False,
-    roles: Roles = None,
-    forks: Forks = 10,
-    shard: Shard = None,
-    ask_pass: AskPass = False,
-    ask_become_pass: AskBecomePass = False,
-    verbose: Verbose = 0,
-    as_json: Json = False,
+    pattern: str,
+    inventory: Path | None,
+    diff: bool,
+    exit_code: bool,
+    out: Path | None,
+    preflight: bool,
+    skip_preflight: bool,
+    roles: str | None,
+    forks: int,
+    shard: str | None,
+    ask_pass: bool,
+    ask_become_pass: bool,
+    verbose: int,
+    as_json: bool,
 ) -> int:
     """Show what `apply` would change, why, and how much it would download. Nothing is touched."""
     from provision.commands.reaching import Options, reaching, split

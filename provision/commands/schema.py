@@ -1,13 +1,16 @@
 """`provision schema`: the JSON Schema of inventories."""
 
 import json
+from pathlib import Path
 
-import typer
+import click
 
-from provision.commands.options import Inventory
+from provision.commands.options import inventory
 
 
-def schema(inventory: Inventory = None) -> None:
+@click.command()
+@inventory
+def schema(inventory: Path | None) -> None:
     """Print the JSON Schema of an inventory, for editors. With an inventory, its fleet's own roles are in it."""
     from provision.errors import InputError
     from provision.inventory.locate import find_inventory
@@ -21,4 +24,4 @@ def schema(inventory: Inventory = None) -> None:
         if inventory is not None:
             raise
         path = None
-    typer.echo(json.dumps(inventory_schema(RoleSchemas(path)), indent=2))
+    click.echo(json.dumps(inventory_schema(RoleSchemas(path)), indent=2))

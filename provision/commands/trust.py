@@ -3,29 +3,30 @@
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from provision.commands.options import Inventory, Json
+from provision.commands.options import as_json, inventory
 
 if TYPE_CHECKING:
     from provision.host.ssh import Judge
     from provision.host.target import Target
 
-Hosts = Annotated[list[str], typer.Argument(help="Which hosts: names or patterns of the inventory.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept every key that is not known yet, without asking.")]
-Fingerprint = Annotated[
-    str | None, typer.Option("--fingerprint", help="Accept only the key with this fingerprint: SHA256:...")
-]
 
-
+@click.command()
+@click.argument("hosts", nargs=-1, required=True, help="Which hosts: names or patterns of the inventory.")
+@inventory
+@click.option("-y", "--yes", is_flag=True, help="Accept every key that is not known yet, without asking.")
+@click.option("--fingerprint", metavar="SHA256:...", help="Accept only the key with this fingerprint.")
+@as_json
 def trust(
-    hosts: Hosts,
-    inventory: Inventory = None,
-    yes: Yes = False,
-    fingerprint: Fingerprint = None,
-    as_json: Json = False,
+    hosts: tuple[str, ...],
+    inventory: Path | None,
+    yes: bool,
+    fingerprint: str | None,
+    as_json: bool,
 ) -> int:
     """Show the host keys of these hosts, ask, and write them to known_hosts. A key that has changed is refused."""
     from provision.cli import complain
@@ -92,12 +93,12 @@ def _judge(target: "Target", yes: bool, wanted: str | None, as_json: bool) -> "J
         if not sys.stdin.isatty():
             hint = "compare it, then use --fingerprint SHA256:... (or --yes)"
             raise HostError(name, f"{offer}; nobody is here to ask", hint)
-        typer.echo(f"{name}: {offer}", err=True)
-        if not typer.confirm("Is this what `ssh-keygen -lf` says on the host? Trust it", err=True):
+        click.echo(f"{name}: {offer}", err=True)
+        if not click.confirm("Is this what `ssh-keygen -lf` says on the host? Trust it", err=True):
             raise HostError(name, "not trusted")
 
     return judge
 
 
 def _say(as_json: bool, host: str, text: str, *, added: bool) -> None:
-    typer.echo(json.dumps({"host": host, "added": added, "message": text}) if as_json else f"{host}: {text}")
+    click.echo(json.dumps({"host": host, "added": added, "message": text}) if as_json else f"{host}: {text}")

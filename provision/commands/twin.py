@@ -3,11 +3,11 @@
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from provision.commands.options import Forks, Inventory, Json, Pattern, Verbose
+from provision.commands.options import as_json, forks, inventory, pattern, verbose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,36 +18,61 @@ if TYPE_CHECKING:
     from provision.twin.hosts import Twin
     from provision.twin.proof import Proof
 
-Artifacts = Annotated[
-    Path | None,
-    typer.Option(
-        "--artifacts",
-        envvar="PROVISION_ARTIFACTS",
-        help="Releases, images and models, in place of the inventory's `artifacts`.",
-    ),
-]
+artifacts = click.option(
+    "--artifacts",
+    metavar="DIR",
+    type=Path,
+    envvar="PROVISION_ARTIFACTS",
+    show_envvar=True,
+    help="Releases, images and models, in place of the inventory's `artifacts`.",
+)
 
 
-def up(pattern: Pattern = "all", inventory: Inventory = None, artifacts: Artifacts = None) -> int:
+class _InOrder(click.Group):
+    """Lists its words as they stand here; click's own groups list them by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, help=__doc__)
+def twin() -> None:
+    """Words of its own: `twin up`."""
+
+
+@twin.command()
+@pattern
+@inventory
+@artifacts
+def up(pattern: str, inventory: Path | None, artifacts: Path | None) -> int:
     """Start a container for every host, and say how each is reached. What runs already stays."""
     from provision.commands.reaching import Options
 
     made, _, hosts = begin(Options("twin-up", inventory, pattern), artifacts)
     for host in hosts:
-        typer.echo(f"{host.name}  ssh port {host.connection.port}  address {host.address}")
-    typer.echo(f"log in: provision twin ssh NAME · the same inventory: {made.inventory}")
+        click.echo(f"{host.name}  ssh port {host.connection.port}  address {host.address}")
+    click.echo(f"log in: provision twin ssh NAME · the same inventory: {made.inventory}")
     return 0
 
 
+@twin.command()
+@pattern
+@inventory
+@artifacts
+@click.option("--junit", metavar="FILE", type=Path, help="Write the checks as JUnit XML.")
+@click.option("--proof", metavar="FILE", type=Path, help="Write all that was tested and found as JSON.")
+@click.option("--keep", is_flag=True, help="Leave the twin running.")
+@forks(4)
+@verbose
 def test(
-    pattern: Pattern = "all",
-    inventory: Inventory = None,
-    artifacts: Artifacts = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write the checks as JUnit XML.")] = None,
-    proof: Annotated[Path | None, typer.Option("--proof", help="Write all that was tested and found as JSON.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the twin running.")] = False,
-    forks: Forks = 4,
-    verbose: Verbose = 0,
+    pattern: str,
+    inventory: Path | None,
+    artifacts: Path | None,
+    junit: Path | None,
+    proof: Path | None,
+    keep: bool,
+    forks: int,
+    verbose: int,
 ) -> int:
     """Make the twin, apply, see that nothing is left to do, verify, apply again without a change, remove the twin."""
     from provision.commands.reaching import Options
@@ -79,16 +104,16 @@ def test(
                 files.write("--proof", proof, masked(found.text()))
             if junit is not None:
                 files.write("--junit", junit, masked(as_junit(found.checks or ())))
-    typer.echo(f"twin test: {'passed' if found.passed else 'FAILED'}")
+    click.echo(f"twin test: {'passed' if found.passed else 'FAILED'}")
     for problem in found.problems:
-        typer.echo(masked(f"  {problem}"))
+        click.echo(masked(f"  {problem}"))
     return code or (0 if found.passed else 1)
 
 
-def down(
-    inventory: Inventory = None,
-    everything: Annotated[bool, typer.Option("--all", help="The twins of all inventories.")] = False,
-) -> int:
+@twin.command()
+@inventory
+@click.option("--all", "everything", is_flag=True, help="The twins of all inventories.")
+def down(inventory: Path | None, everything: bool) -> int:
     """Remove the twin: containers, volumes, network, its key. Nothing that does not carry its label."""
     from provision.inventory.locate import find_inventory
     from provision.twin.hosts import Twin, engine, twins
@@ -99,16 +124,14 @@ def down(
     gone = inventory is not None and not inventory.exists() and inventory.resolve() in known
     paths = known if everything else [inventory if inventory is not None and gone else find_inventory(inventory)]
     for path in paths:
-        typer.echo(f"{path}: removed {remove(Twin(client, path))} objects")
+        click.echo(f"{path}: removed {remove(Twin(client, path))} objects")
     return 0
 
 
-def list_twins(
-    inventory: Annotated[
-        Path | None, typer.Option("-i", "--inventory", help="Only the twin of this inventory.", show_default=False)
-    ] = None,
-    as_json: Json = False,
-) -> int:
+@twin.command("list")
+@click.option("-i", "--inventory", type=Path, help="Only the twin of this inventory.")
+@as_json
+def list_twins(inventory: Path | None, as_json: bool) -> int:
     """Show the twins of this machine."""
     import json
     from dataclasses import asdict
@@ -121,20 +144,20 @@ def list_twins(
         if only and path != only:
             continue
         if as_json:
-            typer.echo(json.dumps({"inventory": path, "hosts": [asdict(host) for host in hosts]}))
+            click.echo(json.dumps({"inventory": path, "hosts": [asdict(host) for host in hosts]}))
             continue
-        typer.echo(path)
+        click.echo(path)
         for host in sorted(hosts, key=lambda host: host.name):
             where = f"port {host.port}  {host.address}" if host.status == "running" else host.status
-            typer.echo(f"  {host.name}  {where}  {host.image}")
+            click.echo(f"  {host.name}  {where}  {host.image}")
     return 0
 
 
-def ssh(
-    name: Annotated[str, typer.Argument(help="The host's name in the inventory.")],
-    command: Annotated[list[str] | None, typer.Argument(help="A command in place of a shell.")] = None,
-    inventory: Inventory = None,
-) -> int:
+@twin.command()
+@click.argument("name", help="The host's name in the inventory.")
+@click.argument("command", nargs=-1, help="A command in place of a shell.")
+@inventory
+def ssh(name: str, command: tuple[str, ...], inventory: Path | None) -> int:
     """Log in to a host of the twin."""
     import os
 
@@ -152,12 +175,9 @@ def ssh(
     known = f"UserKnownHostsFile={folder.known_hosts}"
     words = ["ssh", "-F", str(folder.config), "-i", str(folder.key), "-o", known, "-o", "IdentitiesOnly=yes"]
     try:
-        os.execvp("ssh", [*words, "-p", str(hosts[name].port), f"{USER}@{hosts[name].at}", *(command or ())])
+        os.execvp("ssh", [*words, "-p", str(hosts[name].port), f"{USER}@{hosts[name].at}", *command])
     except OSError as error:
         raise InputError(f"ssh cannot be run: {error.strerror}", "install the OpenSSH client") from error
-
-
-twin = {"up": up, "test": test, "down": down, "list": list_twins, "ssh": ssh}
 
 
 def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tuple[Host, ...]]":
@@ -185,11 +205,11 @@ def begin(options: "Options", artifacts: Path | None) -> "tuple[Twin, Fleet, tup
     made = Twin(client, path)
     wanted = {host.name: twin_fleet.settings_of(host) for host in chosen}
     tags = {
-        image: images.ensure(client, image, typer.echo) for image in dict.fromkeys(w.image for w in wanted.values())
+        image: images.ensure(client, image, click.echo) for image in dict.fromkeys(w.image for w in wanted.values())
     }
     made_of = {name: Material(tags[w.image], gpus.overlay(w.gpu) if w.gpu else b"") for name, w in wanted.items()}
     folder = folder_of(made)
-    made.up(made_of, fleet.hosts, folder.make(), typer.echo)
+    made.up(made_of, fleet.hosts, folder.make(), click.echo)
     running = [host for host in made.hosts() if host.status == "running"]
     folder.known_hosts.write_text("".join(made.host_key(host) for host in running))
     twins = twin_fleet.twinned(fleet, running, folder, artifacts.resolve() if artifacts else None)
@@ -269,7 +289,7 @@ def failed(code: int, step: str, proof: "Proof") -> int:
 def taking(step: str, proof: "Proof") -> "Iterator[None]":
     """A headline, and how long the step took."""
     began = time.monotonic()
-    typer.echo(f"== {step}")
+    click.echo(f"== {step}")
     try:
         yield
     finally:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from provision.commands.options import AskBecomePass, AskPass, Forks, Inventory, Json, Shard
+from provision.commands.options import as_json, ask_become_pass, ask_pass, forks, inventory, pattern, shard
 
 if TYPE_CHECKING:
     from provision.commands.reaching import Options
@@ -16,26 +16,32 @@ if TYPE_CHECKING:
     from provision.verify.run import Verification
 
 
+@click.command()
+@pattern
+@click.argument("arguments", nargs=-1, metavar="[-- PYTEST OPTIONS]", help="For the fleet's own tests.")
+@inventory
+@click.option("--junit", metavar="FILE", type=Path, help="Write the results as JUnit XML.")
+@click.option(
+    "--perf",
+    is_flag=True,
+    help="Show the speed of every model, the slowest first, and its change since the last time.",
+)
+@forks(10)
+@shard
+@ask_pass
+@ask_become_pass
+@as_json
 def verify(
-    pattern: Annotated[
-        str, typer.Argument(help="Which hosts: Ansible's pattern, such as `gpu`, `gpu:!gpu03`, `web*`.")
-    ] = "all",
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- PYTEST OPTIONS]", help="For the fleet's own tests.")
-    ] = None,
-    inventory: Inventory = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write the results as JUnit XML.")] = None,
-    perf: Annotated[
-        bool,
-        typer.Option(
-            "--perf", help="Show the speed of every model, the slowest first, and its change since the last time."
-        ),
-    ] = False,
-    forks: Forks = 10,
-    shard: Shard = None,
-    ask_pass: AskPass = False,
-    ask_become_pass: AskBecomePass = False,
-    as_json: Json = False,
+    pattern: str,
+    arguments: tuple[str, ...],
+    inventory: Path | None,
+    junit: Path | None,
+    perf: bool,
+    forks: int,
+    shard: str | None,
+    ask_pass: bool,
+    ask_become_pass: bool,
+    as_json: bool,
 ) -> int:
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
     from provision.cli import complain
@@ -46,7 +52,7 @@ def verify(
     from provision.verify import own_tests, report
     from provision.verify.history import History
 
-    words = list(arguments or ())
+    words = list(arguments)
     if pattern.startswith("-") or own_tests.is_file(pattern):
         # Everything stood after `--`: no pattern looks so.
         pattern, words = "all", [pattern, *words]
@@ -67,7 +73,7 @@ def verify(
     history = History(state_folder() / "speeds.json", fleet.path)
     show(made.results, options, made.printed if words else "")
     if perf and not as_json:
-        typer.echo("\n".join(report.speeds(made.results, history.read())))
+        click.echo("\n".join(report.speeds(made.results, history.read())))
     history.write(made.results)
     if junit is not None:
         files.write("--junit", junit, masked(report.junit(made.results)))

@@ -62,7 +62,7 @@ def _spent(frame: dict[str, Any], caller: str) -> Iterator[tuple[str, float]]:
 
 
 def _package(file: Path, caller: str) -> str:
-    """`typer`, `provision`, `roles`, ...: whose file it is."""
+    """`click`, `provision`, `roles`, ...: whose file it is."""
     if "site-packages" in file.parts:
         return file.parts[file.parts.index("site-packages") + 1].removesuffix(".py")
     return file.relative_to(ROOT).parts[0] if file.is_relative_to(ROOT) else caller

@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import os
 from unittest import mock
+
+import click
 
 from provision.cli import VERBS, run
 
@@ -38,15 +39,10 @@ the connections are ended at once. Either way the next run goes on where this on
 """
 
 
-def verbs() -> list[str]:
-    """The commands that are installed."""
-    return [verb for verb in VERBS if importlib.util.find_spec(f"provision.commands.{verb}")]
-
-
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    for verb in verbs():
+    for verb in VERBS:
         parts.append(f"## provision {verb}\n\n```\n{help_of(verb)}```\n")
         parts += [f"### provision {verb} {word}\n\n```\n{help_of(verb, word)}```\n" for word in words_of(verb)]
     return "\n".join(parts)
@@ -55,7 +51,7 @@ def page() -> str:
 def words_of(verb: str) -> list[str]:
     """`up`, `test`, ... of a command that has words of its own."""
     found = getattr(importlib.import_module(f"provision.commands.{verb}"), verb)
-    return list(found) if isinstance(found, dict) else []
+    return list(found.commands) if isinstance(found, click.Group) else []
 
 
 def help_of(*words: str) -> str:

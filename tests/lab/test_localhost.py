@@ -17,8 +17,8 @@ from tests.lab.hosts import LabHost
 NEEDED = (
     "paramiko", "invoke", "cryptography", "bcrypt", "nacl", "cffi", "_cffi_backend*", "pycparser", "docker", "requests",
     "urllib3", "idna", "certifi", "charset_normalizer", "jinja2", "markupsafe", "yaml", "_yaml", "pydantic",
-    "pydantic_core", "pydantic-*", "annotated_types", "typing_extensions*", "typing_inspection", "typer", "typer-*",
-    "click", "shellingham", "annotated_doc", "rich", "pygments", "markdown_it", "mdurl", "colorama", "*.dist-info",
+    "pydantic_core", "pydantic-*", "annotated_types", "typing_extensions*", "typing_inspection", "click",
+    "rich", "pygments", "markdown_it", "mdurl", "colorama", "*.dist-info",
 )  # fmt: skip
 
 
