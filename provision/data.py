@@ -1,5 +1,6 @@
-"""Where roles and templates are found: a fleet's own first, then the built-in ones."""
+"""Where roles and templates are found: a fleet's own first, then the built-in ones; and where caches are."""
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,6 +25,11 @@ def search_path(kind: str, inventory: Path | None = None) -> tuple[Path, ...]:
         folders += [_beside(inventory) / kind, fleet_root(inventory) / kind]
     folders.append(data_root() / kind)
     return tuple(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what may be lost: `~/.cache/provision`. XDG_CACHE_HOME is honoured."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision"
 
 
 def _beside(inventory: Path) -> Path:

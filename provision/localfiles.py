@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from provision.data import cache_folder
 from provision.dataclass import dataclass
 from provision.errors import InputError
 
@@ -103,8 +103,7 @@ def _remembered(kind: str, path: Path, make: Callable[[Path], Any]) -> Any:
 
 
 def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base) / "provision" / "digests.json"
+    return cache_folder() / "digests.json"
 
 
 @cache

@@ -24,17 +24,18 @@ class Templates:
 
     Args:
         folders: searched in this order.
+        compiled: where compiled templates are kept for the next run; None: nowhere.
     """
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self.folders = folders
+    def __init__(self, folders: tuple[Path, ...], compiled: Path | None = None) -> None:
+        self.folders, self.compiled = folders, compiled
         self._plain: jinja2.Environment | None = None
         self._modelfile: jinja2.Environment | None = None
 
     @classmethod
-    def of(cls, inventory: Path | None) -> "Templates":
+    def of(cls, inventory: Path | None, compiled: Path | None = None) -> "Templates":
         """Those of the fleet with this inventory; None: the built-in ones alone."""
-        return cls(search_path("templates", inventory))
+        return cls(search_path("templates", inventory), compiled)
 
     def prepare(self) -> None:
         """Load Jinja now (30 ms) instead of with the first template."""
@@ -72,17 +73,19 @@ class Templates:
     def _environment(self, name: str) -> "jinja2.Environment":
         if name.endswith(MODELFILE):
             self._modelfile = self._modelfile or _environment(
-                self.folders, variable_start_string="[[", variable_end_string="]]", block_start_string="[%",
-                block_end_string="%]", comment_start_string="[#", comment_end_string="#]",
+                self.folders, self.compiled, variable_start_string="[[", variable_end_string="]]",
+                block_start_string="[%", block_end_string="%]", comment_start_string="[#", comment_end_string="#]",
             )  # fmt: skip
             return self._modelfile
-        self._plain = self._plain or _environment(self.folders)
+        self._plain = self._plain or _environment(self.folders, self.compiled)
         return self._plain
 
 
-def _environment(folders: tuple[Path, ...], **delimiters: str) -> "jinja2.Environment":
+def _environment(folders: tuple[Path, ...], compiled: Path | None, **delimiters: str) -> "jinja2.Environment":
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from provision.compiled import Compiled
 
     environment = ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(folders),
@@ -91,6 +94,7 @@ def _environment(folders: tuple[Path, ...], **delimiters: str) -> "jinja2.Enviro
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+        bytecode_cache=Compiled(compiled) if compiled else None,
         **delimiters,
     )
     environment.filters["quote"] = quote

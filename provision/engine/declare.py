@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from provision.data import search_path
+from provision.data import cache_folder, search_path
 from provision.engine.plan import Declared
 from provision.engine.reach import Reach
 from provision.errors import InputError, Mistake
@@ -32,7 +32,7 @@ class Declarer:
     def __init__(self, fleet: Fleet, reach: Reach, roles: Sequence[str] | None = None) -> None:
         self.fleet, self.reach = fleet, reach
         self.roles = None if roles is None else tuple(roles)
-        self.templates = Templates.of(fleet.path)
+        self.templates = Templates.of(fleet.path, cache_folder() / "templates")
         # While the first hosts are being logged in to, not when the first of them waits for its resources.
         self.templates.prepare()
         self._load = loader(fleet)

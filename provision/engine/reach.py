@@ -66,6 +66,7 @@ class Reach:
         names = list(names)
         if any(self.fleet.hosts[name].connection.kind == "ssh" for name in names):
             # paramiko: 0.15 s, and twice that in a thread that shares the interpreter with what the caller loads next.
+            import provision.host.connect
             import provision.host.ssh  # noqa: F401
         for name in names:
             # Nobody waits for them: a program that ends because of a mistake ends at once.

@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
 
 from provision.errors import InputError
@@ -64,3 +66,56 @@ def test_a_missing_template_names_where_was_looked(templates: Templates) -> None
 
 def test_words_are_quoted_for_sh(templates: Templates) -> None:
     assert templates.render_text("{{ v | quote }}", "x", v="it's") == """'it'"'"'s'"""
+
+
+@pytest.fixture
+def compiling(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the templates that are compiled."""
+    names: list[str] = []
+    compile_ = jinja2.Environment.compile
+
+    def noted(self: jinja2.Environment, source: str, name: str, *rest: Any) -> Any:
+        names.append(name)
+        return compile_(self, source, name, *rest)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", noted)
+    return names
+
+
+def test_a_template_is_compiled_once_for_all_runs(tmp_path: Path, compiling: list[str]) -> None:
+    def run() -> str:
+        return Templates((tmp_path,), tmp_path / "cache" / "templates").render("x.j2", v=1)
+
+    (tmp_path / "x.j2").write_text("one {{ v }}")
+    assert [run(), run()] == ["one 1", "one 1"]
+    assert compiling == ["x.j2"]
+    (tmp_path / "x.j2").write_text("two {{ v }}")
+    assert [run(), run()] == ["two 1", "two 1"]
+    assert compiling == ["x.j2"] * 2
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"j2", None])
+def test_a_spoilt_cache_is_no_cache(tmp_path: Path, compiling: list[str], spoilt: bytes | None) -> None:
+    (tmp_path / "x.j2").write_text("{{ v }}")
+    folder = tmp_path / "cache"
+    Templates((tmp_path,), folder).render("x.j2", v=1)
+    (file,) = folder.iterdir()
+    file.write_bytes(file.read_bytes()[:-9] if spoilt is None else spoilt)
+    assert Templates((tmp_path,), folder).render("x.j2", v=2) == "2"
+    assert Templates((tmp_path,), folder).render("x.j2", v=3) == "3"
+    assert len(compiling) == 2
+    assert list(folder.iterdir()) == [file]
+
+
+def test_another_users_cache_is_not_read(tmp_path: Path, compiling: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.j2").write_text("{{ v }}")
+    Templates((tmp_path,), tmp_path / "cache").render("x.j2", v=1)
+    monkeypatch.setattr("os.getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert Templates((tmp_path,), tmp_path / "cache").render("x.j2", v=2) == "2"
+    assert len(compiling) == 2
+
+
+def test_where_no_cache_can_be_written_all_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "x.j2").write_text("{{ v }}")
+    (tmp_path / "file").write_text("")
+    assert Templates((tmp_path,), tmp_path / "file" / "cache").render("x.j2", v=1) == "1"
