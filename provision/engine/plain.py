@@ -12,12 +12,10 @@ from provision.values import Secret, canonical
 
 def plain(value: Any, top: bool = False) -> Any:
     """A value as JSON values. Other resources in it by their id, files by their name alone."""
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
     if isinstance(value, Secret):
         return {"secret": value.reveal()}
-    if isinstance(value, Resource) and not top:
-        return value.id
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
@@ -28,6 +26,9 @@ def plain(value: Any, top: bool = False) -> Any:
         return value.name
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
+    # A protocol looks for each of its members: asked of every text, it was most of what an unchanged host costs here.
+    if not top and isinstance(value, Resource):
+        return value.id
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return getattr(value, "__qualname__", type(value).__qualname__)

@@ -64,10 +64,12 @@ class Reach:
     def begin(self, names: Iterable[str]) -> None:
         """Connect to these at once and in the background; `host` gives what came of it."""
         names = list(names)
-        if any(self.fleet.hosts[name].connection.kind == "ssh" for name in names):
-            # paramiko: 0.15 s, and twice that in a thread that shares the interpreter with what the caller loads next.
-            import provision.host.connect
-            import provision.host.ssh  # noqa: F401
+        # Not in the threads: they would share the interpreter with what the caller loads next, and two threads that
+        # load a package and a module of it wait for each other (importlib's `_DeadlockError`).
+        from provision import facts  # noqa: F401
+        from provision.host import connect
+
+        connect.load({self.fleet.hosts[name].connection.kind for name in names})
         for name in names:
             # Nobody waits for them: a program that ends because of a mistake ends at once.
             threading.Thread(target=self._result, args=(name,), name=f"reach {name}", daemon=True).start()

@@ -1,7 +1,7 @@
 """The one door: a `Target` in, a `Session` out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,14 @@ def connect(target: Target) -> Session:
         InputError: a secret cannot be had.
     """
     return RootSession(target, _connection(target))
+
+
+def load(kinds: Collection[str]) -> None:
+    """Load what connections of these kinds (`Target.kind`) need, instead of with the first of them."""
+    if "ssh" in kinds:
+        import provision.host.ssh  # noqa: F401  (paramiko: 0.15 s)
+    if "docker" in kinds:
+        import docker  # noqa: F401  (with requests: 0.2 s)
 
 
 def _connection(target: Target) -> Connection:

@@ -91,3 +91,36 @@ def test_a_host_that_is_down_does_not_hide_a_mistake(inventory: Path) -> None:
 def test_what_no_login_needs_is_loaded_after_it_began(later: str) -> None:
     look = f"import sys, provision.commands.reaching; sys.exit({later!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
+
+
+SILENT = """
+from provision.engine.reach import Reach
+from provision.host.session import Answer
+class Silent:
+    name = "a"
+    def run(self, *_, **__): return Answer(0, b"", b"")
+    def close(self): pass
+Reach._open = lambda self, host: Silent()
+"""
+LOOK = """
+import sys, threading
+from pathlib import Path
+class Noted:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is not threading.main_thread(): print(name)
+sys.meta_path.insert(0, Noted())
+from provision.commands.reaching import Options, reaching
+from provision.errors import HostError
+with reaching(Options("apply", Path(sys.argv[1]), "a")) as (_, _, reach):
+    try: reach.host("a")
+    except HostError as error: print(error, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("before", "says"), [("", "refused"), (SILENT, "did not come to its end")])
+def test_threads_load_nothing_that_the_main_thread_may_be_loading(inventory: Path, before: str, says: str) -> None:
+    """A package and a module of it that two threads load at once wait for each other without end."""
+    words = [sys.executable, "-c", before + LOOK, str(inventory)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert says in ran.stderr
+    assert {name.partition(".")[0] for name in ran.stdout.split()} <= sys.stdlib_module_names
