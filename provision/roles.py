@@ -75,7 +75,7 @@ class RoleSchemas(Mapping[str, "type[BaseModel]"]):
 
 
 _ODD = (ArithmeticError, AssertionError, LookupError, OSError, RuntimeError)
-BUGS = (*_ODD, AttributeError, ImportError, NameError, TypeError)
+BUGS = (*_ODD, AttributeError, ImportError, NameError, StopIteration, SyntaxError, TypeError)
 """What a mistake in a role's own program raises. (With a ValueError a role refuses its settings.)"""
 
 

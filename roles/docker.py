@@ -96,17 +96,15 @@ def declare(host: HostView, want: Settings) -> Iterator[Resource]:
     other = other_engine(identity, want)
     replaced = other is not None and want.replace
     source = wanted(identity.os, want.channel) if replaced else origin(identity, want.channel)
-    repositories: tuple[Resource, ...] = ()
     if source == "docker-ce" and channel(identity.os, want.channel) == "docker-ce":
-        repositories = (docker_ce(host, want),)
-        yield from repositories
+        yield docker_ce(host, want)
     exchange: tuple[Resource, ...] = ()
     if other is not None:
         names = packages(identity.os, wanted(identity.os, want.channel))
-        exchange = (OtherEngine(other, names, want.replace, repositories),)
+        exchange = (OtherEngine(other, names, want.replace),)
         yield from exchange
     # An exchange starts the new engine, and what ran on the old one: to start it anew would stop that again.
-    packaged = () if replaced else (Package(packages(identity.os, source), identity.package_manager, repositories),)
+    packaged = () if replaced else (Package(packages(identity.os, source), identity.package_manager),)
     yield from packaged
     proxy = proxy_drop_in(host)
     config = DockerConfig(daemon(want, cdi="nvidia" in host.roles))

@@ -120,10 +120,8 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
         return
     found, manager = drivers.packages(identity, need), identity.package_manager
     yield File(drivers.MARKER, f"{drivers.BRANCH} {need.flavour}\n")
-    sources: tuple[Resource, ...] = ()
     if found.folder:
-        sources = (nvidias_own(host, want, found.folder),)
-        yield from sources
+        yield nvidias_own(host, want, found.folder)
         if identity.os.family == "debian":
             yield File(PIN, pin())
     if identity.os.family == "debian":
@@ -131,9 +129,8 @@ def driver(host: HostView, want: Settings) -> Iterator[Resource]:
     yield File(MODULES, "nvidia\nnvidia-uvm\n")
     if found.stream:
         module, _, stream = found.stream.partition(":")
-        sources = (*sources, ModuleStream(module, stream, sources))
-        yield sources[-1]
-    install: tuple[Resource, ...] = (Package(found.names, manager, sources),)
+        yield ModuleStream(module, stream)
+    install: tuple[Resource, ...] = (Package(found.names, manager),)
     if found.headers:
         install = (KernelHeaders(Package(found.headers, manager)), *install)
     if identity.nvidia_driver and drivers.branch(identity.nvidia_driver) < need.minimum:
@@ -200,7 +197,7 @@ def containers(host: HostView, want: Settings) -> Iterator[Resource]:
     identity = host.identity
     repositories = toolkit_repository(host, want)
     names, oldest = (PACKAGES, TOOLKIT) if repositories else (PACKAGES[:1], "")
-    toolkit = Package(names, identity.package_manager, after=repositories, minimum=oldest)
+    toolkit = Package(names, identity.package_manager, oldest)
     specification = CdiSpecification(identity.nvidia_driver, after=(toolkit,))
     yield from repositories
     yield toolkit

@@ -155,7 +155,7 @@ class Settings(BaseModel):
             for url in self.backends.urls:
                 if "//127." in url or "//localhost" in url:
                     raise ValueError(
-                        f"backends: {url} is the container itself with network: bridge; write host.docker.internal"
+                        f"backends: {url} is the container itself with network: bridge; write {HOST_OF_BRIDGE}"
                     )
         return self
 

@@ -68,6 +68,7 @@ class HostApply:
         Raises:
             ResourceFailed: a resource could not be brought to its state, or differs still after it was changed.
             HostError: anything else about the host.
+            InputError: a resource's program is wrong.
             Interrupted: `stop` was set.
         """
         plan = make_plan(self.session, self.declared)
@@ -170,14 +171,14 @@ class HostApply:
             if change.uncertain:
                 executor.flush()
                 observed = observe(self.session, self.declared, resource).of[resource.id]
-                settled = planned(self.declared.host, resource, observed, Pending())
+                settled = planned(self.declared, resource, observed, Pending())
                 if settled is None:
                     if redefines:
                         return True
                     continue
                 current = settled
             changed[resource.id] = current
-            executor.change(resource, current)
+            executor.change(resource, current, partial(self.declared.own_program, resource))
             if redefines:
                 executor.flush()
                 return True

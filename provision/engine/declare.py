@@ -14,7 +14,7 @@ from provision.resources.base import Resource
 from provision.roles import BUGS, Role, bug, load_role
 from provision.templates import Templates
 from provision.values import printable
-from provision.view import HostView, Peer
+from provision.view import HostView, OpenPort, Peer
 
 
 class Declarer:
@@ -58,11 +58,21 @@ class Declarer:
                     if not isinstance(getattr(resource, "id", None), str):
                         raise TypeError(f"declare() gives {printable(repr(resource), 80)}, which is no resource")
                     yield role, resource
-            except ValueError as error:
-                raise InputError(f"{view.name}: role {role}: {error}") from error
-            except BUGS as error:
-                mistake = bug(error, Path(str(getattr(module, "__file__", role))))
-                raise InputError(f"{view.name}: role {role}: {mistake}") from error
+            except (ValueError, *BUGS) as error:
+                raise _wrong(view.name, role, module, error) from error
+
+    def ports(self, view: HostView, role: str) -> tuple[OpenPort, ...]:
+        """The ports on which what a role declares answers: what its `ports(host, want)` gives, if it has that.
+
+        Raises:
+            InputError: it refuses its settings, or its program is wrong.
+        """
+        module = self._load(role)
+        tell = getattr(module, "ports", None)
+        try:
+            return tuple(tell(view, view.settings[role])) if tell else ()
+        except (ValueError, *BUGS) as error:
+            raise _wrong(view.name, role, module, error) from error
 
     def view(self, host: Host, identity: Identity) -> HostView:
         """The host as its roles see it."""
@@ -89,6 +99,16 @@ def loader(fleet: Fleet) -> Callable[[str], Role]:
     return cache(partial(load_role, inventory=fleet.path))
 
 
+def _wrong(host: str, role: str, module: Role, error: Exception) -> InputError:
+    """What a role refuses, by its own words; a mistake in its program, with its place."""
+    what = error if isinstance(error, ValueError) else bug(error, _file(module, role))
+    return InputError(f"{host}: role {role}: {what}")
+
+
+def _file(module: Role, role: str) -> Path:
+    return Path(str(getattr(module, "__file__", role)))
+
+
 def find_file(fleet: Fleet, name: str) -> Path | None:
     """A local file, relative to the inventory first, then to the templates' folders."""
     folders = (fleet.base, *search_path("templates", fleet.path))
@@ -106,7 +126,10 @@ def mistakes(fleet: Fleet) -> list[Mistake]:
         for role in host.roles:
             check = getattr(load(role), "check", None)
             if check is not None:
-                found += check(host.settings[role], render, find)
+                try:
+                    found += check(host.settings[role], render, find)
+                except (ValueError, *BUGS) as error:
+                    found.append(bug(error, _file(load(role), role)))
     return found
 
 

@@ -2,8 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TypeAlias
 
 from provision.dataclass import dataclass
 from provision.engine.events import ChangeFinished, ChangeProgress, ChangeStarted, Emit
@@ -18,6 +20,10 @@ _SLOW = 60.0
 
 _CHAIN = 512 << 10
 """Bytes of script after which a chain is sent."""
+
+
+Own: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Watches over a resource's own program while it runs: `Declared.own_program`."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,18 @@ class Executor:
         self._chain: list[_Link] = []
         self._began: dict[str, float] = {}
 
-    def change(self, resource: Resource, change: Change) -> None:
+    def change(self, resource: Resource, change: Change, own: Own) -> None:
         """Execute a change, or put its steps into the chain. `flush` sends what is still there.
 
         Raises:
             ResourceFailed: a step failed, of this change or of one before it in the chain.
+            InputError: the resource's program is wrong.
             Interrupted: `stop` is set; nothing was begun.
         """
-        with self._blame(change):
+        with self._blame(change), own():
             steps = list(resource.steps(change))
+            if strange := next((step for step in steps if not isinstance(step, Step)), None):
+                raise TypeError(f"steps() gives {printable(repr(strange), 80)}, which is no step")
         for number, step in enumerate(steps):
             last = number == len(steps) - 1
             if isinstance(step, Run):
@@ -67,7 +76,7 @@ class Executor:
             self.flush()
             self._start(change)
             with self._blame(change):
-                self._single(change, step)
+                self._single(change, step, own)
             if last:
                 self._finish(change)
         if not steps:
@@ -111,7 +120,7 @@ class Executor:
         if link.run.timeout > _SLOW:
             self.flush()
 
-    def _single(self, change: Change, step: Step) -> None:
+    def _single(self, change: Change, step: Step, own: Own) -> None:
         if isinstance(step, Upload):
             self.session.upload(
                 step.path,
@@ -121,13 +130,15 @@ class Executor:
             )
             self._progress(change, Progress("uploaded"))
         elif isinstance(step, Job):
-            answer = self.session.job(step, lambda progress: self._progress(change, progress))
+            job = replace(step, progress=_watched(step.progress, own))
+            answer = self.session.job(job, lambda progress: self._progress(change, progress))
             if answer.rc:
                 raise ResourceFailed(self.host, change.resource, complaint(Section(answer.rc, answer.out, answer.err)))
         elif isinstance(step, Docker):
             if step.what:
                 self._progress(change, Progress(step.what))
-            call_docker(step, self.session)
+            with own():
+                call_docker(step, self.session)
         elif isinstance(step, Reboot):
             self.session.reboot(lambda text: self._progress(change, Progress(text)))
 
@@ -168,6 +179,18 @@ class Executor:
             raise ResourceFailed(self.host, change.resource, error.message, error.hint) from error
         except ValueError as error:
             raise ResourceFailed(self.host, change.resource, printable(str(error), 500)) from error
+
+
+def _watched(read: Callable[[str], Progress | None] | None, own: Own) -> Callable[[str], Progress | None] | None:
+    """What reads a job's log, as the part of the resource's own program that it is."""
+    if read is None:
+        return None
+
+    def watched(line: str) -> Progress | None:
+        with own():
+            return read(line)
+
+    return watched
 
 
 def call_docker(step: Docker, session: Session) -> None:

@@ -1,11 +1,12 @@
 """Many hosts at once: threads, batches, a limit of failures, Ctrl-C."""
 
 import contextlib
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Generic, TypeVar
 
 from provision.dataclass import dataclass
@@ -17,6 +18,8 @@ T = TypeVar("T")
 FORKS = 10
 _LOOK = 0.2
 """Seconds between two looks at the keyboard."""
+_LET_GO = 0.5
+"""Seconds in which a host whose connection is ended says so itself; one that is still being connected to cannot."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Interrupt:
         self.stop = threading.Event()
         self.presses = 0
         self._seen = 0
+        self._cut = math.inf
         self._actions = (first, second)
 
     @contextlib.contextmanager
@@ -69,11 +73,13 @@ class Interrupt:
             if self._seen < len(self._actions):
                 self._actions[self._seen]()
             self._seen += 1
+            if self._seen == len(self._actions):
+                self._cut = time.monotonic()
 
     @property
-    def twice(self) -> bool:
-        """Whether the user wants out at once."""
-        return self.presses > 1
+    def over(self) -> bool:
+        """Whether the connections were ended, and no host is waited for any more."""
+        return time.monotonic() > self._cut + _LET_GO
 
 
 def each(
@@ -95,24 +101,37 @@ def each(
     """
     todo = list(reversed(hosts))
     running: dict[Future[T], tuple[Host, float]] = {}
-    pool = ThreadPoolExecutor(forks, thread_name_prefix="host")
     stop = interrupt.stop if interrupt else threading.Event()
-    try:
-        while todo or running:
-            while todo and len(running) < forks and go_on() and not stop.is_set():
-                host = todo.pop()
-                running[pool.submit(work, host)] = (host, time.monotonic())
-            if not running:
-                break
-            done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            if interrupt:
-                interrupt.act()
-            for future in done:
-                host, began = running.pop(future)
-                yield _outcome(host, future, time.monotonic() - began)
-        yield from (Outcome(host.name) for host in reversed(todo))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    while todo or running:
+        while todo and len(running) < forks and go_on() and not stop.is_set():
+            host = todo.pop()
+            running[_begin(work, host)] = (host, time.monotonic())
+        if not running or (interrupt and interrupt.over):
+            break
+        done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+        if interrupt:
+            interrupt.act()
+        for future in done:
+            host, began = running.pop(future)
+            yield _outcome(host, future, time.monotonic() - began)
+    for host, began in running.values():
+        error = Interrupted(f"{host.name}: not waited for any longer")
+        yield Outcome(host.name, error=error, seconds=time.monotonic() - began)
+    yield from (Outcome(host.name) for host in reversed(todo))
+
+
+def _begin(work: Callable[[Host], T], host: Host) -> "Future[T]":
+    """Start the work for a host. Not in a pool: Python would wait for its threads before it ends."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(host))
+        except BaseException as error:  # noqa: BLE001 - not caught: whoever asks for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=f"host {host.name}", daemon=True).start()
+    return future
 
 
 def _outcome(host: Host, future: "Future[T]", seconds: float) -> Outcome[T]:

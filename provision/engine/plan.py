@@ -1,7 +1,10 @@
 """What would change on a host: its declared resources, what is there, and the difference. One request."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import field
+from pathlib import Path
 from typing import Any
 
 from provision.dataclass import dataclass
@@ -11,6 +14,7 @@ from provision.engine.state import State
 from provision.errors import HostError, InputError, ResourceFailed
 from provision.host.session import Session
 from provision.resources.base import Change, Pending, Resource, Section
+from provision.roles import BUGS, bug
 from provision.values import printable
 
 PROBE_TIMEOUT = 180.0
@@ -50,6 +54,21 @@ class Declared:
     def resources(self) -> tuple[Resource, ...]:
         """Without their roles."""
         return tuple(resource for _, resource in self.entries)
+
+    @contextmanager
+    def own_program(self, resource: Resource) -> Iterator[None]:
+        """A resource's own program at work: a mistake in it is told with its role and its place.
+
+        Raises:
+            InputError: it raised one of `BUGS`. (With a ValueError it refuses what it is given.)
+        """
+        try:
+            yield
+        except BUGS as error:
+            role = next(role for role, one in self.entries if one.id == resource.id)
+            file = getattr(sys.modules.get(type(resource).__module__), "__file__", None) or role
+            mistake = bug(error, Path(file))
+            raise InputError(f"{self.host}: role {role}: {resource.id}: {mistake}") from error
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,7 @@ def make_plan(session: Session, declared: Declared) -> Plan:
     Raises:
         HostError: the host did not answer as it should.
         ResourceFailed: a resource cannot be understood.
+        InputError: a resource's program is wrong.
     """
     return compare(declared, observe(session, declared))
 
@@ -106,61 +126,88 @@ def compare(declared: Declared, observation: Observation) -> Plan:
     """The plan for what was observed. Pure."""
     pending = Pending()
     for resource in declared.resources:
-        if change := planned(declared.host, resource, observation.of[resource.id], pending):
+        if change := planned(declared, resource, observation.of[resource.id], pending):
             pending.changes[resource.id] = change
     return Plan(declared, tuple(pending.changes.values()), observation, tuple(_remarks(declared, observation)))
 
 
 def _remarks(declared: Declared, observation: Observation) -> Iterator[str]:
     for resource in declared.resources:
-        remark = getattr(resource, "remark", None)
-        if remark and (text := remark(observation.of[resource.id])):
-            yield printable(text, 500)
+        if remark := getattr(resource, "remark", None):
+            with _asked(declared, resource):
+                text = printable(remark(observation.of[resource.id]), 500)
+            if text:
+                yield text
 
 
-def planned(host: str, resource: Resource, observed: Any, pending: Pending) -> Change | None:
-    """The resource's own plan; what it refuses is a failure of this resource on this host."""
+@contextmanager
+def _asked(declared: Declared, resource: Resource, refusal: str = "") -> Iterator[None]:
+    """A resource is asked for something; what it refuses, with `refusal` before it, is its failure on this host."""
     try:
-        return resource.plan(observed, pending)
+        with declared.own_program(resource):
+            yield
     except ValueError as error:
-        raise ResourceFailed(host, resource.id, printable(str(error), 500)) from error
+        raise ResourceFailed(declared.host, resource.id, printable(f"{refusal}{error}", 500)) from error
 
 
-def fragments(resources: Iterable[Resource]) -> dict[str, str]:
-    """All probes of these by resource id, and the one for what we own."""
-    return {_STATE: state.probe()} | {one.id: one.probe() for one in resources}
+def planned(declared: Declared, resource: Resource, observed: Any, pending: Pending) -> Change | None:
+    """The resource's own plan.
+
+    Raises:
+        ResourceFailed: it refuses to make one.
+        InputError: its program is wrong.
+    """
+    with _asked(declared, resource):
+        change = resource.plan(observed, pending)
+        if not isinstance(change, Change | None):
+            raise TypeError(f"plan() gives {printable(repr(change), 80)}, which is no change")
+    return change
 
 
-def question(resources: Iterable[Resource]) -> Script:
+def fragments(declared: Declared, resources: Iterable[Resource]) -> dict[str, str]:
+    """All probes of these by resource id, and the one for what we own.
+
+    Raises:
+        ResourceFailed: a resource refuses what it was given.
+        InputError: its program is wrong.
+    """
+    found = {_STATE: state.probe()}
+    for resource in resources:
+        with _asked(declared, resource):
+            found[resource.id] = fragment = resource.probe()
+            if not isinstance(fragment, str):
+                raise TypeError(f"probe() gives {printable(repr(fragment), 80)}, which is no script")
+    return found
+
+
+def question(declared: Declared, resources: Iterable[Resource]) -> Script:
     """All probes of these, and what we own, as one script."""
-    return probes(fragments(resources))
+    return probes(fragments(declared, resources))
 
 
 def observe(session: Session, declared: Declared, only: Resource | None = None) -> Observation:
     """Run all probes, or one resource's, in one request."""
     resources = declared.resources if only is None else (only,)
-    script = question(resources)
+    script = question(declared, resources)
     answer = session.run(script.text, timeout=PROBE_TIMEOUT, limit=4 * LIMIT * len(script.names))
     try:
         sections = script.parse(answer.out)
     except ValueError as error:
         said = f": {printable(answer.complaint, 300)}" if answer.rc else ""
         raise HostError(declared.host, f"the probes gave no answer ({error}){said}") from error
-    return observed(declared.host, resources, sections)
+    return observed(declared, resources, sections)
 
 
-def observed(host: str, resources: Iterable[Resource], sections: Mapping[str, Section]) -> Observation:
+def observed(declared: Declared, resources: Iterable[Resource], sections: Mapping[str, Section]) -> Observation:
     """What the answers to `fragments` say. Pure.
 
     Raises:
         ResourceFailed: a resource cannot understand its answer.
+        InputError: a resource's program is wrong.
     """
     found: dict[str, Any] = {}
     for resource in resources:
-        try:
+        with _asked(declared, resource, "what the host says cannot be understood: "):
             found[resource.id] = resource.observe(sections[resource.id])
-        except ValueError as error:
-            what = printable(f"what the host says cannot be understood: {error}", 500)
-            raise ResourceFailed(host, resource.id, what) from error
     outputs = {resource: sections[resource].out for resource in found}
     return Observation(found, state.observe(sections[_STATE]), outputs)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as urlquote
@@ -10,7 +9,7 @@ from urllib.parse import quote as urlquote
 from provision import localfiles
 from provision.dataclass import dataclass
 from provision.resources import docker_cli
-from provision.resources.base import Change, Job, Pending, Resource, Run, Section, Step, Upload
+from provision.resources.base import Change, Job, Pending, Run, Section, Step, Upload
 from provision.resources.docker_cli import SOCKET, Found
 from provision.resources.ollama_model import INCOMING
 from provision.resources.space import space
@@ -36,7 +35,6 @@ class Image:
     digest: str | None = None
     archive: Path | None = None
     tags: tuple[str, ...] = ()
-    after: tuple[Resource, ...] = field(default=(), repr=False)
     attempts: int = 5
     stall: float = 180.0
 

@@ -2,10 +2,9 @@
 
 import configparser
 from collections.abc import Iterator
-from dataclasses import field
 
 from provision.dataclass import dataclass
-from provision.resources.base import Change, Job, Pending, Resource, Section, Step
+from provision.resources.base import Change, Job, Pending, Section, Step
 from provision.resources.managers import manager
 from provision.values import printable, quote
 
@@ -17,12 +16,10 @@ class ModuleStream:
     Args:
         module: `nvidia-driver`.
         stream: `open-dkms`.
-        after: resources (a repository) that bring the module.
     """
 
     module: str
     stream: str
-    after: tuple[Resource, ...] = field(default=(), repr=False)
 
     @property
     def id(self) -> str:

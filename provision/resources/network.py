@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.dataclass import dataclass
 from provision.resources import docker_cli
-from provision.resources.base import Change, Docker, Pending, Resource, Section, Step
+from provision.resources.base import Change, Docker, Pending, Section, Step
 from provision.resources.docker_cli import PUBLIC, Found
 from provision.values import canonical
 
@@ -31,7 +31,6 @@ class Network:
     subnet: str | None = None
     internal: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[Resource, ...] = field(default=(), repr=False)
 
     @property
     def id(self) -> str:

@@ -1,11 +1,10 @@
 """A Docker engine of another kind than the declared one: kept and named, or replaced, and what ran on it runs again."""
 
 from collections.abc import Iterator
-from dataclasses import field
 from typing import ClassVar
 
 from provision.dataclass import dataclass
-from provision.resources.base import Change, Job, Pending, Resource, Section, Step
+from provision.resources.base import Change, Job, Pending, Section, Step
 from provision.resources.managers import apt_progress, shell
 from provision.values import printable, quote, sha256
 
@@ -36,14 +35,12 @@ class OtherEngine:
         old: the package that is there.
         new: packages of the declared engine.
         replace: False: only a remark is made.
-        after: resources (repositories) that make the new packages available.
     """
 
     owned: ClassVar[bool] = False
     old: str
     new: tuple[str, ...]
     replace: bool = False
-    after: tuple[Resource, ...] = field(default=(), repr=False)
 
     @property
     def id(self) -> str:

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
 from typing import Self
 
 from provision.dataclass import dataclass
-from provision.resources.base import Change, Job, Pending, Resource, Section, Step, Together
+from provision.resources.base import Change, Job, Pending, Section, Step, Together
 from provision.resources.managers import manager, shell
 from provision.values import sha256
 
@@ -49,13 +48,11 @@ class Package:
     Args:
         names: package names. `curl|curl-minimal` is one of the two: the first is installed where none is.
         manager: `host.identity.package_manager`: `apt`, `dnf`, `dnf5`, `zypper` or `pacman`.
-        after: resources (repositories) whose change makes other packages available.
         minimum: the oldest version of all of them that will do, such as `1.18`; "" for any.
     """
 
     names: tuple[str, ...]
     manager: str = "apt"
-    after: tuple[Resource, ...] = field(default=(), repr=False)
     minimum: str = ""
 
     @property

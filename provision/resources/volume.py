@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provision.dataclass import dataclass
 from provision.resources import docker_cli
-from provision.resources.base import Change, Docker, Pending, Resource, Section, Step
+from provision.resources.base import Change, Docker, Pending, Section, Step
 from provision.resources.docker_cli import Found
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ class Volume:
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[Resource, ...] = field(default=(), repr=False)
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from provision import accelerators
+from provision.backends import HOST_OF_BRIDGE
 from provision.engine.plan import Declared
 from provision.inventory.fleet import Host
 from provision.resources.base import Resource
@@ -162,4 +163,4 @@ def _chatting(models: Sequence[str], embedding: str | None) -> tuple[str, ...]:
 
 
 def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "host.docker.internal")
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", HOST_OF_BRIDGE)

@@ -45,7 +45,8 @@ def ask_first(session: Session, declared: Declared, checks: Sequence[Check]) -> 
     Raises:
         HostError: the host did not answer as it should.
     """
-    asked = fragments(declared.resources) | {check.name: check.question() for check in checks} | {LISTENING: question()}
+    asked = fragments(declared, declared.resources)
+    asked |= {check.name: check.question() for check in checks} | {LISTENING: question()}
     return _answers(session, asked, checks, PROBE_TIMEOUT, LANES)
 
 
@@ -66,7 +67,7 @@ def _answers(
 def drift(declared: Declared, answers: Mapping[str, Section]) -> Verdict:
     """The plan is empty, by the answers to the probes. Pure."""
     try:
-        return drifted(compare(declared, observed(declared.host, declared.resources, answers)))
+        return drifted(compare(declared, observed(declared, declared.resources, answers)))
     except ResourceFailed as error:
         return Verdict("failed", f"{error.resource}: {error.message}")
 

@@ -12,7 +12,6 @@ from provision.errors import HostError, ProvisionError
 from provision.inventory.fleet import Fleet, Host
 from provision.report.reporters import log_folder
 from provision.resources.base import Section
-from provision.roles import load_role
 from provision.verify.check import Result, Verdict
 from provision.verify.checks import reach as ports
 from provision.verify.checks.reach import Doors, Knock
@@ -124,13 +123,9 @@ def doors_of(host: Host, view: HostView, declarer: Declarer, listening: Section)
 
     Raises:
         HostError: that answer cannot be understood.
+        InputError: a role cannot tell its ports.
     """
-    declared = tuple(
-        port
-        for role in host.roles
-        if (found := getattr(load_role(role, declarer.fleet.path), "ports", None))
-        for port in found(view, view.settings[role])
-    )
+    declared = tuple(port for role in host.roles for port in declarer.ports(view, role))
     address = host.address or view.identity.address
     try:
         return Doors(address, declared, ports.listening(listening), ports.published(listening))

@@ -192,4 +192,4 @@ def script(inventory: Path, name: str) -> str:
         declared = Declarer(fleet, reach).declare(fleet.hosts[name], reach.host(name).identity)
     finally:
         reach.close()
-    return question(declared.resources).text
+    return question(declared, declared.resources).text

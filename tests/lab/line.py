@@ -8,7 +8,8 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -47,6 +48,7 @@ class Line:
         for end in (writer, far[1]):
             end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         told = _Told()
+        # Not in this task: asyncio complains of one of these that is ended.
         ways = (self._carry(reader, far[1], told, to_host=True), self._carry(far[0], writer, told, to_host=False))
         for way in ways:
             task = asyncio.ensure_future(way)
@@ -99,7 +101,8 @@ class Line:
                 await writer.drain()
         except OSError:
             pass
-        writer.close()
+        finally:
+            writer.close()
 
 
 @dataclass
@@ -113,29 +116,31 @@ class _Told:
 
 @contextmanager
 def lines(targets: Sequence[tuple[str, int]], round_trip: float = 0.0) -> Iterator[list[Line]]:
-    """A line to each (address, port), for the block.
+    """A line to each (address, port), for the block; then both ends of what they still carry are closed.
 
     Args:
         targets: of the hosts' sshds.
         round_trip: in s.
     """
     made = [Line(host, port, round_trip) for host, port in targets]
-    loop = asyncio.new_event_loop()
-    ready, over = threading.Event(), asyncio.Event()
+    ready: Future[asyncio.AbstractEventLoop] = Future()
+    over = asyncio.Event()
 
     async def serve() -> None:
         servers = [await asyncio.start_server(line.accept, "127.0.0.1", 0) for line in made]
         for line, server in zip(made, servers, strict=True):
             line.port = server.sockets[0].getsockname()[1]
-        ready.set()
+        ready.set_result(asyncio.get_running_loop())
         await over.wait()
         for server in servers:
             server.close()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    with ExitStack() as stack:
-        thread.start()
-        stack.callback(thread.join, 10)
-        stack.callback(loop.call_soon_threadsafe, over.set)
-        ready.wait(10)
+    # `run` ends the tasks that are left before it closes the loop.
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    loop = ready.result(10)
+    try:
         yield made
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)

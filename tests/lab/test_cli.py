@@ -145,6 +145,32 @@ def test_a_peer_without_a_declared_address_is_asked_for_its_own(office: Office, 
     assert host.check("cat /srv/files/peers") == f"{host.name}={host.address}"
 
 
+def test_a_mistake_in_a_resource_of_the_fleet_fails_its_host_and_no_other(office: Office, host: LabHost) -> None:
+    role = office.folder / "roles" / "broken.py"
+    role.write_text(
+        "from pydantic import BaseModel\n"
+        "from provision import Change\n\n\n"
+        "class Settings(BaseModel):\n    pass\n\n\n"
+        "class Broken:\n"
+        "    id = 'broken:one'\n"
+        "    def probe(self): return 'echo hello'\n"
+        "    def observe(self, section): return section.text.split()\n"
+        "    def plan(self, observed, pending): return Change(self.id, self.verb, observed[0])\n"
+        "    def steps(self, change): yield from ()\n\n\n"
+        "def declare(host, want):\n    yield Broken()\n"
+    )
+    # The same machine by another name, whose run ends before it would need the lock.
+    office.add(host, "wrong", provision_roles=["broken"])
+    office.variables["files"] = files(a="one\n")
+    ended = office.run("apply")
+    assert ended.rc == 3
+    mistake = f"wrong: role broken: broken:one: {role}:13:1: AttributeError: 'Broken' object has no attribute 'verb'"
+    assert mistake in (ended.out + ended.err).splitlines()
+    assert "Traceback" not in ended.err
+    assert re.search(rf"^{host.name}  1 changed", ended.out, re.MULTILINE)
+    assert host.check("cat /srv/files/a") == "one\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

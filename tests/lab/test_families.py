@@ -233,7 +233,7 @@ def declare(host, want):
         "office", "{SITE}", "", "", key, want.fingerprint, proxy_file=proxy, manager=manager
     )
     yield repository
-    yield Package(("office-tool",), manager, after=(repository,))
+    yield Package(("office-tool",), manager)
 '''
 
 

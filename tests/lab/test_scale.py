@@ -1,6 +1,7 @@
 """Many hosts at once, some of which are none: the others are not slowed, and nothing is left."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,26 @@ def test_a_fleet_with_a_silent_host_and_one_that_sends_a_gigabyte(tmp_path: Path
     assert order[-1] == "silent"
     assert left["after"] == left["before"], ended.stderr.decode()
     assert left["memory"] < 150 << 20
+
+
+def test_ctrl_c_twice_ends_the_program_while_a_host_is_still_being_connected_to(tmp_path: Path) -> None:
+    office = Office(tmp_path / "office")
+    office.variables |= {"provision_roles": ["files"], "ansible_ssh_common_args": "-o ConnectTimeout=3600"}
+    with hanging() as silent:
+        office.hosts["silent"] = {"ansible_host": "127.0.0.1", "ansible_port": silent}
+        process = office.start("apply", "--json")
+        assert process.stdout
+        assert process.stderr
+        try:
+            while "host-started" not in process.stdout.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            assert "interrupted" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    finished, ended = [json.loads(line) for line in out.splitlines()]
+    assert (finished["status"], finished["error"]) == ("interrupted", "silent: not waited for any longer")
+    assert ended["event"] == "run-finished"

@@ -5,6 +5,7 @@ from dataclasses import field
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from provision.backends import HOST_OF_BRIDGE
 from provision.dataclass import dataclass
 from provision.resources.base import Change, Pending, Resource, Section, Step
 from provision.resources.open_webui.instance import Instance, Stored
@@ -70,7 +71,7 @@ class Proof:
 def _hint(url: str) -> str:
     """What is usually in the way when a container does not reach its own host."""
     parts = urlsplit(url)
-    if parts.hostname != "host.docker.internal":
+    if parts.hostname != HOST_OF_BRIDGE:
         return ""
     return (
         "Ollama must listen on more than loopback (ollama.listen: lan) and this host's firewall must let docker0 in"

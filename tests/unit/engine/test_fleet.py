@@ -112,8 +112,21 @@ def test_ctrl_c_twice_ends_the_connections(hosts: tuple[Host, ...]) -> None:
 
     with interrupt.installed():
         outcomes = list(each(hosts[:1], work, interrupt=interrupt))
-    assert interrupt.twice
-    assert outcomes[0].error
+    assert str(outcomes[0].error) == "h1: the session is closed"
+
+
+def test_after_ctrl_c_twice_nobody_waits_for_a_host_that_is_still_being_connected_to(hosts: tuple[Host, ...]) -> None:
+    never = threading.Event()
+    interrupt = Interrupt(lambda: os.kill(os.getpid(), signal.SIGINT), lambda: None)
+
+    def work(host: Host) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert never.wait(20)
+
+    with interrupt.installed():
+        outcomes = list(each(hosts, work, forks=1, interrupt=interrupt))
+    assert [finished(outcome, 0, 0).status for outcome in outcomes] == ["interrupted", *["skipped"] * 5]
+    assert exit_code(outcomes) == 130
 
 
 def test_the_old_signal_handlers_come_back() -> None:

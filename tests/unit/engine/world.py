@@ -86,7 +86,11 @@ class ShSession:
         if job.name in self.left_jobs:
             self.left_jobs.remove(job.name)
             return Answer(0, b"", b"")
-        return self.run(job.script, secrets=job.secrets)
+        answer = self.run(job.script, secrets=job.secrets)
+        if job.progress:
+            for line in answer.text.splitlines():
+                job.progress(line)
+        return answer
 
     def jobs(self) -> list[str]:
         return list(self.left_jobs)

@@ -142,7 +142,6 @@ def details(resource: Resource) -> Iterator[tuple[str, str]]:
     match resource:
         case Package():
             yield "by", resource.manager
-            yield "from", names(resource.after)
         case Repository():
             yield "by", resource.manager
             yield "signed", resource.signed if resource.manager != "apt" else ""
