@@ -199,7 +199,7 @@ def call_docker(step: Docker, session: Session) -> None:
     Raises:
         ValueError: the engine refused it or cannot be reached; the message says why.
     """
-    import docker.errors
+    import docker  # never docker.errors first: threads that load it and docker at once wait for each other
     import requests
 
     try:
