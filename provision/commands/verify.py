@@ -44,16 +44,11 @@ def verify(
     as_json: bool,
 ) -> int:
     """Check hosts against the inventory, generate with every model, and run the fleet's own tests. Changes nothing."""
-    from provision.cli import complain
     from provision.commands.reaching import Options, reaching
-    from provision.engine.mask import masked
-    from provision.report import files
-    from provision.report.reporters import state_folder
-    from provision.verify import own_tests, report
-    from provision.verify.history import History
+    from provision.verify.arguments import is_file, refuse
 
     words = list(arguments)
-    if pattern.startswith("-") or own_tests.is_file(pattern):
+    if pattern.startswith("-") or is_file(pattern):
         # Everything stood after `--`: no pattern looks so.
         pattern, words = "all", [pattern, *words]
     options = Options(
@@ -67,7 +62,14 @@ def verify(
         shard=shard,
     )
     with reaching(options) as (fleet, hosts, reach):
-        own_tests.refuse(fleet, words)
+        from provision.cli import complain
+        from provision.engine.mask import masked
+        from provision.report import files
+        from provision.report.reporters import state_folder
+        from provision.verify import report
+        from provision.verify.history import History
+
+        refuse(fleet, words)
         files.writable("--junit", junit)
         made = verify_hosts(fleet, hosts, reach, options, words)
     history = History(state_folder() / "speeds.json", fleet.path)

@@ -10,6 +10,9 @@ from provision.resources.base import Section
 
 Status = Literal["passed", "failed", "skipped", "blocked"]
 
+FLEET = "fleet"
+"""In place of a host's name: what concerns none."""
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -17,27 +17,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provision.dataclass import dataclass
-from provision.errors import HostError, InputError
+from provision.errors import InputError
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet
 from provision.values import printable
-from provision.verify.check import Result, Status, Verdict
+from provision.verify.arguments import find_tests, names_files
+from provision.verify.check import FLEET, Result, Status, Verdict
 from provision.verify.host import Verified
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-FLEET = "fleet"
-"""In place of a host: tests that use none."""
 # testinfra's own `host` would be the control machine. xdist's tests run in processes that have no sessions.
 _WITHOUT = ("pytest11.testinfra", "xdist")
-_ASKING = ("--pdb", "--trace")
-
-
-def find_tests(fleet: Fleet) -> list[Path]:
-    """`tests/test_*.py` beside the inventory, or beside the directory that it lies in."""
-    folders = dict.fromkeys((fleet.base, fleet.base.parent if fleet.base.name == "inventory" else fleet.base))
-    return [file for folder in folders for file in sorted((folder / "tests").glob("test_*.py"))]
 
 
 def testinfra_host(verified: Verified) -> "Host":
@@ -190,7 +182,7 @@ def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequenc
     words = [word for name in _WITHOUT for word in ("-p", f"no:{name}")]
     words += ["-p", "no:cacheprovider", "--import-mode=importlib", "--continue-on-collection-errors"]
     words += [f"--rootdir={folder}", "--color=no", "-q", *arguments]
-    words += [] if _names_files(arguments) else map(str, files)
+    words += [] if names_files(arguments) else map(str, files)
     printed = io.StringIO()
     with _importable(files), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         code = pytest.main(words, plugins=[fixtures(fleet, verified), plugin])
@@ -206,35 +198,6 @@ def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequenc
 
 
 _USUAL = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def refuse(fleet: Fleet, arguments: Sequence[str]) -> None:
-    """Refuse arguments that mean nothing here, before any host is asked.
-
-    Raises:
-        InputError: there are no tests to which they could be given, or pytest would wait for somebody to type.
-    """
-    if arguments and not find_tests(fleet):
-        raise InputError(
-            f"there are no tests for the arguments {' '.join(arguments)}",
-            f"the fleet's own are {fleet.base}/tests/test_*.py",
-        )
-    if asking := [word for word in arguments if word in _ASKING]:
-        raise InputError(f"{asking[0]} cannot ask anybody: what tests print is shown when all of them have ended")
-
-
-def _names_files(arguments: Sequence[str]) -> bool:
-    """Whether tests are chosen by a file. The value of an option (`--deselect FILE`) is none of them."""
-    before = ("", *arguments)
-    return any(
-        is_file(word) and not word.startswith("-") and not earlier.startswith("--")
-        for earlier, word in zip(before, arguments, strict=False)
-    )
-
-
-def is_file(word: str) -> bool:
-    """Whether a word of a command line names tests: `tests/test_x.py`, `tests/test_x.py::test_y`."""
-    return word.partition("::")[0].endswith(".py")
 
 
 @contextlib.contextmanager
@@ -268,8 +231,3 @@ def cause(text: str) -> str:
                 place = next((f"{found[1]}: " for found in places if found), "") if start == "E  " else ""
                 return place + line.removeprefix(start).strip(":! ")
     return lines[-1] if lines else "pytest said nothing"
-
-
-def lost(error: HostError) -> Result:
-    """A host that could not be verified at all."""
-    return Result(error.host, "reached", Verdict("failed", error.message))

@@ -12,12 +12,12 @@ from provision.errors import HostError, ProvisionError
 from provision.inventory.fleet import Fleet, Host
 from provision.report.reporters import log_folder
 from provision.resources.base import Section
-from provision.verify.check import Result, Verdict
+from provision.verify.arguments import find_tests
+from provision.verify.check import FLEET, Result, Verdict
 from provision.verify.checks import reach as ports
 from provision.verify.checks.reach import Doors, Knock
 from provision.verify.choose import checks_of, secrets_in
 from provision.verify.host import Verified, verify
-from provision.verify.own_tests import FLEET, lost, run_tests
 from provision.view import HostView
 
 NOT_PROVED = Verdict("skipped", "not proved here: the GPU is a stand-in, models and containers ran without one")
@@ -86,12 +86,20 @@ def verify_fleet(
         elif error is not None:
             made.problems.append(error)
     made.results.append(leaks(hosts))
-    own = run_tests(fleet, reached, arguments)
-    made.results += own.results
-    made.problems += own.problems
-    made.printed = own.printed
+    if find_tests(fleet):
+        from provision.verify.own_tests import run_tests  # pytest: 0.1 s
+
+        own = run_tests(fleet, reached, arguments)
+        made.results += own.results
+        made.problems += own.problems
+        made.printed = own.printed
     made.code = _code(outcomes, made, interrupt)
     return made
+
+
+def lost(error: HostError) -> Result:
+    """A host that could not be verified at all."""
+    return Result(error.host, "reached", Verdict("failed", error.message))
 
 
 def _code(outcomes: Sequence[Outcome[Verified]], made: Verification, interrupt: Interrupt | None) -> int:

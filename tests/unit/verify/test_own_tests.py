@@ -10,8 +10,9 @@ from provision.engine.plan import Declared
 from provision.errors import InputError
 from provision.inventory import Fleet, load
 from provision.roles import RoleSchemas
+from provision.verify.arguments import refuse
 from provision.verify.host import Verified
-from provision.verify.own_tests import Ran, refuse, run_tests
+from provision.verify.own_tests import Ran, run_tests
 
 INVENTORY = "all: {hosts: {gpu01: {}, gpu02: {}}}\n"
 
