@@ -1,5 +1,6 @@
 """What every server needs: a few packages, the office's CA certificates and proxy, a clock that is right."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ CLOCKS: dict[str, tuple[tuple[str, ...], str]] = {
     "arch": ((), "systemd-timesyncd"),
 }
 APT_PROXY = "/etc/apt/apt.conf.d/95provision-proxy"
+# What stands behind `Proxy::` in apt's configuration is compared with the whole host (apt: methods/http.cc); two colons
+# would be two parts of it.
+ONE_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Proxy(BaseModel):
@@ -39,7 +43,12 @@ class Proxy(BaseModel):
 
     http: str | Secret | None = Field(None, description="For plain http.", examples=["http://proxy.office.lan:3128"])
     https: str | Secret | None = Field(None, description="For https; the default is that of http.")
-    no_proxy: list[str] = Field(default=[], description="Names, domains and networks that are reached directly.")
+    no_proxy: list[str] = Field(
+        default=[],
+        description="Names, domains and networks that are reached directly. apt knows names and IPv4 addresses only,"
+        " each for itself: of `office.lan` it reaches that host, of `.office.lan` and `10.0.0.0/8` none.",
+        examples=[["mirror.office.lan", ".office.lan"]],
+    )
 
     @field_validator("http", "https")
     @classmethod
@@ -107,8 +116,11 @@ def apt_proxy(variables: dict[str, str]) -> File | Absent:
     if not variables:
         return Absent(APT_PROXY, "no proxy is declared")
     schemes = [(scheme, f"{scheme.upper()}_PROXY") for scheme in ("http", "https")]
-    lines = "".join(f'Acquire::{scheme}::Proxy "{variables[key]}";\n' for scheme, key in schemes if key in variables)
-    return File(APT_PROXY, lines, mode="0600", sensitive=True)
+    used = {scheme: variables[key] for scheme, key in schemes if key in variables}
+    direct = [name for name in variables["NO_PROXY"].split(",") if ONE_HOST.fullmatch(name)]
+    lines = [f'Acquire::{scheme}::Proxy "{url}";\n' for scheme, url in used.items()]
+    lines += [f'Acquire::{scheme}::Proxy::{name} "DIRECT";\n' for scheme in used for name in direct]
+    return File(APT_PROXY, "".join(lines), mode="0600", sensitive=True)
 
 
 def ports(host: HostView, want: Settings) -> Iterator[OpenPort]:

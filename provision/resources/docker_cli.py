@@ -19,31 +19,42 @@ REPLACES = "provision.replaces"
 SOCKET = "/var/run/docker.sock"
 """Where the engine listens."""
 
-# `timeout`: a daemon that hangs must not hang the probe of everything else.
+# `timeout`: a daemon that hangs must not hang the probe of everything else. It is waited for once.
 _PROGRAM = """\
 inspect() {
     kind=$1
     shift
-    said=$(timeout 30 docker "$kind" inspect --format "$kind {{json .}}" "$@" 2>&1)
+    if [ -z "$silent" ]; then
+        said=$(timeout 30 docker "$kind" inspect --format "$kind {{json .}}" "$@" 2>&1)
+        [ $? != 124 ] || silent=1
+    fi
+    [ -z "$silent" ] || said='the Docker engine does not answer'
     printf '%s\\n' "$said"
 }
 """
 TOOLS = f"""\
+silent=
 if ! command -v docker >/dev/null 2>&1; then echo 'docker is not installed' >&2; exit 3; fi
 {_PROGRAM}"""
 """`inspect KIND NAME...` prints what `found` reads, and leaves it in $said."""
 
 # The same by the engine's own answers, of which the docker program's are copies. Whatever keeps curl from getting all
-# of them (no engine, no curl, another engine by a context) is left to the docker program and its words.
+# of them (no engine, no curl, another engine by a context) is left to the docker program and its words; but
+# for an engine that did not answer in time (curl: 28).
 _ANSWERS = """\
 nl='
 '
-a=$PROVISION_TMP/docker n=0 codes=''
+a=$PROVISION_TMP/docker n=0 codes='' silent=
 other=${{DOCKER_HOST-}}${{DOCKER_CONTEXT-}}
 if [ -S {socket} ] && [ -z "$other" ] && [ ! -e "${{HOME:-/root}}/.docker/contexts" ]; then
     codes=$(
         curl -sS -g --fail-early --noproxy '*' --max-time 10 --unix-socket {socket} -w '%{{http_code}} ' {urls}
-    ) || codes=
+    )
+    case $? in
+    0) ;;
+    28) codes='' silent=1 ;;
+    *) codes= ;;
+    esac
 fi
 if [ -n "$codes" ]; then
     inspect() {{

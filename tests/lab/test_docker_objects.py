@@ -356,6 +356,15 @@ def test_a_container_follows_its_image_in_one_run(applier: Applier, docker: LabH
     assert docker.check("docker exec web cat /mark") == "second"
 
 
+def test_an_engine_that_hangs_is_no_engine_without_objects(applier: Applier, docker: LabHost) -> None:
+    docker.check("systemctl kill --signal=STOP docker")
+    try:
+        changes = applier.plan(Volume("data"), Network("ai"), SLEEP).changes
+    finally:
+        docker.check("systemctl kill --signal=CONT docker")
+    assert {(one.why, one.uncertain) for one in changes} == {("the Docker engine does not answer", True)}
+
+
 def test_without_an_engine_the_plan_is_uncertain_and_the_apply_fails_with_its_words(
     applier: Applier, docker: LabHost
 ) -> None:

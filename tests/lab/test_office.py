@@ -14,6 +14,7 @@ from tests.lab.prepare import Lab
 from tests.lab.seeds import seeded_volume
 
 PASSWORD = "correct-horse-battery"
+NO_PROXY = ["office.lan", "mirror.office.invalid", "10.9.0.0/16"]
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,17 @@ def test_apt_docker_and_ollama_use_the_proxy_whose_password_only_root_can_read(p
     units = ((pair.gpu01, "ollama"), (pair.chat01, "docker"))
     with mirror() as proxy:
         pair.office.environ["PROXY_URL"] = proxy.url.replace("://", "://it:first-secret@")
-        pair.office.variables["base"] = {"proxy": {"http": {"secret": "env:PROXY_URL"}, "no_proxy": ["office.lan"]}}
+        pair.office.variables["base"] = {"proxy": {"http": {"secret": "env:PROXY_URL"}, "no_proxy": NO_PROXY}}
         told = pair.office.check("plan", "--diff", "-v") + pair.office.check("apply", "-v")
         pair.chat01.exec(
-            "echo 'deb http://packages.office.invalid/ ./' >/tmp/x.list; "
+            'for name in packages mirror; do echo "deb http://$name.office.invalid/ ./"; done >/tmp/x.list; '
             "apt-get -o Dir::Etc::sourcelist=/tmp/x.list -o Dir::Etc::sourceparts=- update"
         )
         assert "http://packages.office.invalid/./InRelease" in proxy.asked
+        assert not [url for url in proxy.asked if url.startswith("http://mirror.office.invalid/")]
     for host, unit in units:
         assert f"HTTPS_PROXY={pair.office.environ['PROXY_URL']}\n" in process(host, unit)
-        assert "NO_PROXY=localhost,127.0.0.1,::1,office.lan\n" in process(host, unit)
+        assert f"NO_PROXY=localhost,127.0.0.1,::1,{','.join(NO_PROXY)}\n" in process(host, unit)
         found = host.check(
             "grep -rlI first-secret /etc /run /var/lib/provision /var/log /usr/local | xargs stat -c '%a %n'"
         )

@@ -138,9 +138,10 @@ unit() {{
 # Docker's own program costs several times as much as curl, for each object once more; it answers where there is no
 # curl, and says best why there is no engine. An engine that hangs is waited for once.
 _ENGINE = """\
-s=/var/run/docker.sock
-[ ! -S "$s" ] || curl -sS --noproxy '*' --max-time 20 --fail-early --unix-socket "$s" GETS 2>/dev/null
-silent=
+s=/var/run/docker.sock silent=
+[ ! -S "$s" ] || curl -sS --noproxy '*' --max-time 20 --fail-early --unix-socket "$s" GETS 2>/dev/null || {
+    [ $? != 28 ] || silent=1
+}
 tell() {
     if [ -s "$PROVISION_TMP/$3" ]; then
         printf '%s ' "$1"

@@ -7,6 +7,7 @@ import pytest
 
 from provision.facts.model import Identity
 from provision.resources.base import Resource
+from provision.resources.file import File
 from provision.resources.package import Package
 from provision.resources.service import Service
 from provision.roles import load_role
@@ -39,3 +40,25 @@ def test_without_time_nothing_is_said_about_the_clock() -> None:
     resources = declare(time=False)
     assert "timesyncd" not in repr(resources)
     assert not [one for one in resources if isinstance(one, Service)]
+
+
+def test_apt_reaches_directly_what_it_can_be_told_to() -> None:
+    names = [
+        "mirror.office.lan",
+        "10.9.8.7",
+        ".office.lan",
+        "*.office.lan",
+        "10.0.0.0/8",
+        "fd00::1",
+        "[fd00::1]",
+        "a:80",
+        'a"b',
+    ]
+    proxy = {"http": "http://proxy.office.lan:3128", "no_proxy": names}
+    (file,) = (one for one in declare(proxy=proxy) if isinstance(one, File) and one.path == ROLE.APT_PROXY)
+    told = [line for line in str(file.content).splitlines() if "DIRECT" in line]
+    assert told == [
+        f'Acquire::{scheme}::Proxy::{name} "DIRECT";'
+        for scheme in ("http", "https")
+        for name in ("localhost", "127.0.0.1", "mirror.office.lan", "10.9.8.7")
+    ]

@@ -11,6 +11,7 @@ import pytest
 from provision.engine.script import probes
 from provision.resources.base import Section
 from provision.resources.container import Container
+from provision.resources.docker_cli import SOCKET, Found, Inspect, found
 from provision.resources.model_store import Server
 from provision.resources.ollama_model import OllamaModel
 from provision.resources.service import Service
@@ -56,7 +57,7 @@ def ask(log: Path, programs: Mapping[str, str], asked: Mapping[str, str]) -> dic
         (folder / name).chmod(0o755)
     script = probes(asked)
     # The script would look in the usual places too; and no engine need be here.
-    text = re.sub(r"(?m)^PATH=.*\n", "", script.text).replace('[ ! -S "$s" ] ||', "")
+    text = re.sub(r"(?m)^PATH=.*\n", "", script.text).replace('[ ! -S "$s" ] ||', "").replace(f"[ -S {SOCKET} ] &&", "")
     ended = subprocess.run([folder / "sh", "-c", text], env={"PATH": str(folder)}, capture_output=True, check=True)
     return script.parse(ended.stdout)
 
@@ -126,6 +127,24 @@ def test_an_engine_that_hangs_is_waited_for_once(log: Path) -> None:
     found = ask(log, {"docker": DOCKER + "exit 124\n"}, asked)
     assert (found["info"].rc, found["container"].rc) == (124, 1)
     assert log.read_text() == "docker info --format info {{json .}}\n"
+
+
+def test_an_engine_that_hangs_for_curl_is_not_waited_for_by_docker_too(log: Path) -> None:
+    told = Told("info"), Told("container", "a")
+    asked = {one.kind: Asked(one.call, answers=[one]) for one in told}
+    answers = ask(log, {"docker": DOCKER, "curl": "exit 28\n"}, asked)
+    assert {name: answer.rc for name, answer in answers.items()} == {"info": 1, "container": 1}
+    assert not log.exists()
+
+
+@pytest.mark.parametrize(("curl", "calls"), [("exit 28\n", 0), (DEAD_CURL, 1), ("", 1)])
+def test_a_probe_waits_once_for_an_engine_that_hangs_and_says_so(log: Path, curl: str, calls: int) -> None:
+    asked = {name: Inspect(("container", (name,))) for name in ("a", "b")}
+    hanging = 'echo "docker $*" >>{log}\nexit 124\n'
+    answers = ask(log, {"docker": hanging} | ({"curl": curl} if curl else {}), asked)
+    for answer in answers.values():
+        assert found(answer) == Found((), "the Docker engine does not answer")
+    assert (log.read_text().count("docker") if log.exists() else 0) == calls
 
 
 ALL = (
