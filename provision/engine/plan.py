@@ -65,10 +65,13 @@ class Declared:
         try:
             yield
         except BUGS as error:
-            role = next(role for role, one in self.entries if one.id == resource.id)
-            file = getattr(sys.modules.get(type(resource).__module__), "__file__", None) or role
-            mistake = bug(error, Path(file))
-            raise InputError(f"{self.host}: role {role}: {resource.id}: {mistake}") from error
+            raise self.wrong(resource, error) from error
+
+    def wrong(self, resource: Resource, error: BaseException) -> InputError:
+        """What to say of a mistake in a resource's program."""
+        role = next(role for role, one in self.entries if one.id == resource.id)
+        file = getattr(sys.modules.get(type(resource).__module__), "__file__", None) or role
+        return InputError(f"{self.host}: role {role}: {resource.id}: {bug(error, Path(file))}")
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,9 @@ def _remarks(declared: Declared, observation: Observation) -> Iterator[str]:
 def _asked(declared: Declared, resource: Resource, refusal: str = "") -> Iterator[None]:
     """A resource is asked for something; what it refuses, with `refusal` before it, is its failure on this host."""
     try:
-        with declared.own_program(resource):
-            yield
+        yield
+    except BUGS as error:
+        raise declared.wrong(resource, error) from error
     except ValueError as error:
         raise ResourceFailed(declared.host, resource.id, printable(f"{refusal}{error}", 500)) from error
 

@@ -28,7 +28,8 @@ umask 077
 d=/run/provision
 mkdir -p $d/s.$$ 2>/dev/null || d=/var/lib/provision/run
 s=$d/s.$$
-mkdir -p $s || { echo; echo "$0 failed neither /run/provision nor /var/lib/provision can be written"; exit 1; }
+[ -d $s ] || mkdir -p $s || {
+echo; echo "$0 failed neither /run/provision nor /var/lib/provision can be written"; exit 1; }
 trap "rm -rf $s" EXIT
 trap exit PIPE
 for x in $d/s.*; do kill -0 ${x##*.} 2>/dev/null || rm -rf $x; done
@@ -55,7 +56,7 @@ set -- $(wc -c $s/o $s/e)
 echo $r $1 $3
 [ $1 = 0 ] || head -c $l $s/o
 [ $3 = 0 ] || head -c $l $s/e
-rm -f $s/c $s/o $s/e
+>$s/o
 done
 """
 """`r` runs a script, `i` runs it inside the loop's own shell, `u` writes a file, `q` ends.
