@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import jinja2
@@ -32,8 +33,8 @@ class Compiled(jinja2.BytecodeCache):
         """See `jinja2.BytecodeCache`."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Several runs may write at once: nobody reads half a file.
-            new = self._file(bucket).with_suffix(f".{os.getpid()}")
+            # Several hosts and runs may write at once: nobody reads half a file.
+            new = self._file(bucket).with_suffix(f".{os.getpid()}-{threading.get_ident()}")
             new.write_bytes(bucket.bytecode_to_string())
             new.replace(self._file(bucket))
 
