@@ -94,7 +94,7 @@ def _environment(folders: tuple[Path, ...], compiled: Path | None, **delimiters:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
-        bytecode_cache=Compiled(compiled) if compiled else None,
+        bytecode_cache=Compiled(compiled, " ".join(delimiters.values())) if compiled else None,
         **delimiters,
     )
     environment.filters["quote"] = quote

@@ -66,8 +66,9 @@ class Executor:
         """
         with self._blame(change), own():
             steps = list(resource.steps(change))
-            if strange := next((step for step in steps if not isinstance(step, Step)), None):
-                raise TypeError(f"steps() gives {printable(repr(strange), 80)}, which is no step")
+            for step in steps:
+                if not isinstance(step, Step):
+                    raise TypeError(f"steps() gives {printable(repr(step), 80)}, which is no step")
         for number, step in enumerate(steps):
             last = number == len(steps) - 1
             if isinstance(step, Run):
@@ -200,13 +201,12 @@ def call_docker(step: Docker, session: Session) -> None:
         ValueError: the engine refused it or cannot be reached; the message says why.
     """
     import docker  # never docker.errors first: threads that load it and docker at once wait for each other
-    import requests
 
     try:
         step.call(session.docker())
     except docker.errors.APIError as error:
         raise ValueError(f"Docker: {error.explanation or error}") from error
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError
         raise ValueError(f"Docker: {error}") from error
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from provision.dataclass import dataclass
 from provision.engine.events import Emit, HostFinished, HostStarted, Status
@@ -20,6 +20,20 @@ _LOOK = 0.2
 """Seconds between two looks at the keyboard."""
 _LET_GO = 0.5
 """Seconds in which a host whose connection is ended says so itself; one that is still being connected to cannot."""
+
+
+_Handlers = dict[signal.Signals, Any]
+
+
+@contextlib.contextmanager
+def _handled(handlers: _Handlers) -> Iterator[_Handlers]:
+    """Signals are handled so; gives what handled them before, and does again afterwards."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -50,17 +64,18 @@ class Interrupt:
         self.presses = 0
         self._seen = 0
         self._cut = math.inf
+        self._before: _Handlers = {}
         self._actions = (first, second)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["Interrupt"]:
         """Ctrl-C comes here while this lasts; SIGTERM counts as one."""
-        before = {number: signal.signal(number, self._pressed) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _handled(dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._pressed)) as self._before:
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+    def lifted(self) -> contextlib.AbstractContextManager[object]:
+        """While this lasts Ctrl-C goes where it went before `installed`: for work that has no loop that looks here."""
+        return _handled(self._before)
 
     def _pressed(self, _number: int, _frame: object) -> None:
         # A signal handler does as little as it can: the loop of `each` looks here often.
@@ -114,9 +129,13 @@ def each(
         for future in done:
             host, began = running.pop(future)
             yield _outcome(host, future, time.monotonic() - began)
-    for host, began in running.values():
-        error = Interrupted(f"{host.name}: not waited for any longer")
-        yield Outcome(host.name, error=error, seconds=time.monotonic() - began)
+    for future, (host, began) in running.items():
+        seconds = time.monotonic() - began
+        if future.done():
+            yield _outcome(host, future, seconds)
+        else:
+            error = Interrupted(f"{host.name}: not waited for any longer")
+            yield Outcome(host.name, error=error, seconds=seconds)
     yield from (Outcome(host.name) for host in reversed(todo))
 
 

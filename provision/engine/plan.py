@@ -138,9 +138,9 @@ def _remarks(declared: Declared, observation: Observation) -> Iterator[str]:
     for resource in declared.resources:
         if remark := getattr(resource, "remark", None):
             with _asked(declared, resource):
-                text = printable(remark(observation.of[resource.id]), 500)
+                text = remark(observation.of[resource.id])
             if text:
-                yield text
+                yield printable(text, 500)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 A host is needed for its own work, and by others for its address when the inventory does not say one.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from provision.facts.model import Identity
 
 IDENTITY_TIMEOUT = 60.0
+CLOSING = 0.5
+"""Seconds for all connections that are ended at once; what is not closed by then ends with the program."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class _Place:
     lock: threading.Lock = field(default_factory=threading.Lock)
     since: float = 0.0
     result: Reached | ProvisionError | None = None
+    open: bool = True
 
 
 class Reach:
@@ -101,7 +105,7 @@ class Reach:
             # It lay idle while others were worked on; firewalls forget such connections without a word.
             reached.session.close()
             reached = Reached(self._open(self.fleet.hosts[name]), reached.identity)
-            place.result, place.since = reached, time.monotonic()
+            place.result, place.since, place.open = reached, time.monotonic(), True
         return reached
 
     def anew(self, name: str) -> Reached:
@@ -137,16 +141,28 @@ class Reach:
         return found
 
     def close(self) -> None:
-        """End all connections; one that is still being made ends as soon as it stands."""
+        """End all connections at once; one that is still being made ends as soon as it stands.
+
+        A host that holds its connection is not waited for longer than `CLOSING`.
+        """
         self._closed = True
-        for place in self._places.values():
-            if isinstance(place.result, Reached):
-                place.result.session.close()
+        names = [name for name, place in self._places.items() if isinstance(place.result, Reached) and place.open]
+        threads = [threading.Thread(target=self._let_go, args=(name,), daemon=True) for name in names]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + CLOSING
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _let_go(self, name: str) -> None:
+        with contextlib.suppress(HostError, OSError):
+            self.release(name)
 
     def release(self, name: str) -> None:
         """End the connection to one host; its answers stay known."""
         place = self._places[name]
         if isinstance(place.result, Reached):
+            place.open = False
             place.result.session.close()
 
     def _result(self, name: str) -> Reached | ProvisionError:

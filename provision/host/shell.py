@@ -56,7 +56,7 @@ set -- $(wc -c $s/o $s/e)
 echo $r $1 $3
 [ $1 = 0 ] || head -c $l $s/o
 [ $3 = 0 ] || head -c $l $s/e
->$s/o
+rm -f $s/c $s/o $s/e
 done
 """
 """`r` runs a script, `i` runs it inside the loop's own shell, `u` writes a file, `q` ends.

@@ -48,7 +48,7 @@ a=$PROVISION_TMP/docker n=0 codes='' silent=
 other=${{DOCKER_HOST-}}${{DOCKER_CONTEXT-}}
 if [ -S {socket} ] && [ -z "$other" ] && [ ! -e "${{HOME:-/root}}/.docker/contexts" ]; then
     codes=$(
-        curl -sS -g --fail-early --noproxy '*' --max-time 10 --unix-socket {socket} -w '%{{http_code}} ' {urls}
+        curl -sS -g --fail-early --noproxy '*' --max-time 30 --unix-socket {socket} -w '%{{http_code}} ' {urls}
     )
     case $? in
     0) ;;

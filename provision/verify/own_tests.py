@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provision.dataclass import dataclass
-from provision.errors import InputError
+from provision.errors import InputError, Interrupted, ProvisionError
 from provision.facts.model import Identity
 from provision.inventory.fleet import Fleet
 from provision.values import printable
@@ -100,12 +100,18 @@ class Plugin:
         folder: the tests are below it; files are named from there.
         results: of tests, in their order.
         broken: files that could not be read, one line each with the place and the cause.
+        interrupted: by Ctrl-C.
     """
 
     hosts: Sequence[str]
     folder: Path
     results: list[Result] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Called for `pytest.exit()` as well."""
+        self.interrupted = isinstance(excinfo.value, KeyboardInterrupt)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Tests that use a host run once for each."""
@@ -163,7 +169,7 @@ class Ran:
 
     results: tuple[Result, ...] = ()
     printed: str = ""
-    problems: tuple[InputError, ...] = ()
+    problems: tuple[ProvisionError, ...] = ()
 
 
 def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequence[str]) -> Ran:
@@ -188,9 +194,11 @@ def run_tests(fleet: Fleet, verified: Mapping[str, Verified], arguments: Sequenc
         code = pytest.main(words, plugins=[fixtures(fleet, verified), plugin])
     text = printed.getvalue()
     where = f"the tests in {files[0].parent}"
-    problems = [InputError(one, "its tests were not run") for one in plugin.broken]
+    problems: list[ProvisionError] = [InputError(one, "its tests were not run") for one in plugin.broken]
     failed = any(result.verdict.status == "failed" for result in plugin.results)
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED and arguments and not problems:
+    if plugin.interrupted:
+        problems.append(Interrupted(f"{where} were interrupted"))
+    elif code == pytest.ExitCode.NO_TESTS_COLLECTED and arguments and not problems:
         problems.append(InputError(f"{where}: none is chosen by {' '.join(arguments)}"))
     elif code not in _USUAL or (code == pytest.ExitCode.TESTS_FAILED and not (failed or problems)):
         problems.append(InputError(f"{where} cannot be run: {cause(text)}"))

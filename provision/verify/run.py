@@ -1,5 +1,6 @@
 """The verification of a run: hosts at once, then their ports from each other, then the fleet's own tests."""
 
+import contextlib
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,10 +87,11 @@ def verify_fleet(
         elif error is not None:
             made.problems.append(error)
     made.results.append(leaks(hosts))
-    if find_tests(fleet):
+    if find_tests(fleet) and not (interrupt and interrupt.presses):
         from provision.verify.own_tests import run_tests  # pytest: 0.1 s
 
-        own = run_tests(fleet, reached, arguments)
+        with interrupt.lifted() if interrupt else contextlib.nullcontext():
+            own = run_tests(fleet, reached, arguments)
         made.results += own.results
         made.problems += own.problems
         made.printed = own.printed

@@ -24,7 +24,7 @@ The inventory is the one named with `-i`, else `$PROVISION_INVENTORY`, else `inv
 | 0 | fine |
 | 1 | a host or a check failed |
 | 2 | changes are pending (`plan --exit-code`) |
-| 3 | the input or the command line is wrong; no host was touched by this |
+| 3 | the command line, the inventory or a role is wrong; a role's program may be found so after a host was touched |
 | 4 | hosts are unreachable, the rest is fine |
 | 130 | interrupted |
 

@@ -119,3 +119,12 @@ def test_where_no_cache_can_be_written_all_goes_on(tmp_path: Path) -> None:
     (tmp_path / "x.j2").write_text("{{ v }}")
     (tmp_path / "file").write_text("")
     assert Templates((tmp_path,), tmp_path / "file" / "cache").render("x.j2", v=1) == "1"
+
+
+def test_a_file_that_both_kinds_of_templates_use_is_compiled_for_each(tmp_path: Path) -> None:
+    (tmp_path / "part.j2").write_text("{{ v }} [[ v ]]\n")
+    (tmp_path / "a.Modelfile.j2").write_text("[% include 'part.j2' %]")
+    for _ in range(2):
+        templates = Templates((tmp_path,), tmp_path / "cache")
+        assert templates.render("part.j2", v=1) == "1 [[ v ]]\n"
+        assert templates.render("a.Modelfile.j2", v=2) == "{{ v }} 2\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from provision.engine.declare import Declarer
-from provision.engine.plan import Declared
+from provision.engine.plan import Declared, make_plan
 from provision.engine.reach import Reach
 from provision.errors import InputError, ResourceFailed
 from provision.facts.model import OS, Identity
@@ -120,6 +120,7 @@ def test_a_mistake_in_a_roles_program_is_told_with_its_place(tmp_path: Path, bod
         ("plan", "return True", "/roles/mine.py: TypeError: plan() gives True, which is no change"),
         ("steps", "yield Run(quote('a'))", "/roles/mine.py:22:1: NameError: name 'quote' is not defined"),
         ("steps", "yield 'reboot'", "/roles/mine.py: TypeError: steps() gives 'reboot', which is no step"),
+        ("steps", "yield None", "/roles/mine.py: TypeError: steps() gives None, which is no step"),
         ("steps", "yield Job('j', 'echo', read)", "/roles/mine.py:29:1: IndexError: string index out of range"),
         ("remark", "return 1 + observed", "/roles/mine.py:25:1: TypeError: unsupported operand"),
     ],
@@ -159,3 +160,7 @@ def test_a_mistake_in_what_a_role_checks_before_any_host_is_told_with_its_place(
     fleet = fleet_with(tmp_path, f"{ROLE}    yield\n\n\ndef check(want, render, find):\n    return find('a').name\n")
     with pytest.raises(InputError, match=r"/roles/mine.py:13:1: AttributeError: 'NoneType'"):
         Declarer(fleet, Reach(fleet))
+
+
+def test_a_remark_that_is_none_is_no_remark(tmp_path: Path, world: World) -> None:
+    assert make_plan(world.session, declared_with(tmp_path, remark="return None")).remarks == ()

@@ -178,3 +178,12 @@ def test_exit_codes_and_their_precedence(
 def test_the_status_of_a_host(outcome: Outcome[int], changed: int, status: str) -> None:
     event = finished(outcome, changed, 3)
     assert (event.status, event.changed, event.unchanged) == (status, changed, 3)
+
+
+def test_while_an_interrupt_is_lifted_ctrl_c_goes_where_it_went_before() -> None:
+    with Interrupt(lambda: None, lambda: None).installed() as interrupt:
+        with pytest.raises(KeyboardInterrupt), interrupt.lifted():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.presses == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.presses == 1

@@ -203,3 +203,15 @@ def test_a_connection_that_is_still_being_made_when_all_are_closed_ends_as_well(
     reach.close()
     closed.set()
     assert ended.wait(30)
+
+
+def test_a_connection_that_does_not_let_go_keeps_no_other_from_ending(
+    fleet: Fleet, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, free = threading.Event(), threading.Event()
+    reach = Reach(fleet, connect=hosts.connect)
+    monkeypatch.setattr(reach.host("a").session, "close", free.wait)
+    monkeypatch.setattr(reach.host("b").session, "close", ended.set)
+    reach.close()
+    assert ended.wait(30)
+    free.set()

@@ -139,6 +139,12 @@ def test_what_stops_all_of_them_is_told(fleet: Fleet) -> None:
     assert [str(one).rpartition(": ")[2] for one in ran.problems] == ["enough"]
 
 
+def test_ctrl_c_in_them_is_told_as_such(fleet: Fleet) -> None:
+    ran = run(fleet, {"test_fine.py": "def test_a():\n    pass\n\n\ndef test_it():\n    raise KeyboardInterrupt\n"})
+    assert [error.exit_code for error in ran.problems] == [130]
+    assert [result.check for result in ran.results] == ["test_fine.py::test_a"]
+
+
 def test_arguments_choose_files_and_tests(fleet: Fleet) -> None:
     more = FINE | {"test_other.py": "def test_other():\n    pass\n"}
     file = str(fleet.base.parent / "tests" / "test_fine.py")
