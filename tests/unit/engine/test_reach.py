@@ -209,9 +209,10 @@ def test_a_connection_that_does_not_let_go_keeps_no_other_from_ending(
     fleet: Fleet, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended, free = threading.Event(), threading.Event()
+    given_up: list[bool] = []
     reach = Reach(fleet, connect=hosts.connect)
-    monkeypatch.setattr(reach.host("a").session, "close", free.wait)
+    monkeypatch.setattr(reach.host("a").session, "close", lambda: given_up.append(not free.wait(10)))
     monkeypatch.setattr(reach.host("b").session, "close", ended.set)
     reach.close()
-    assert ended.wait(30)
+    assert ended.wait(30) and not given_up
     free.set()
